@@ -1,0 +1,254 @@
+//! (policy, workload, facts) -> findings.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::image::Reference;
+use crate::policy::{EffectiveRule, Enforcement, Policy};
+use crate::references::{ReferredBy, references};
+use crate::rules::{Case, ConfigKind, ContainerView, RuleId, Subject, VolumeView, printable};
+use crate::workload::{ContainerType, PodTemplate, Workload};
+
+/// What is known beside the workload itself.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    configs: BTreeMap<(ConfigKind, String, String), bool>,
+    complete: bool,
+}
+
+impl Facts {
+    /// Facts of a whole cluster: what is not among them does not exist.
+    pub fn complete() -> Self {
+        Self { configs: BTreeMap::new(), complete: true }
+    }
+
+    /// Records a ConfigMap or Secret and whether it is immutable.
+    pub fn insert(&mut self, kind: ConfigKind, namespace: &str, name: &str, immutable: bool) {
+        self.configs.insert((kind, namespace.to_owned(), name.to_owned()), immutable);
+    }
+
+    fn config(&self, kind: ConfigKind, namespace: &str, name: &str) -> ConfigFact {
+        match self.configs.get(&(kind, namespace.to_owned(), name.to_owned())) {
+            Some(true) => ConfigFact::Immutable,
+            Some(false) => ConfigFact::Mutable,
+            None if self.complete => ConfigFact::Absent,
+            None => ConfigFact::Unknown,
+        }
+    }
+}
+
+/// What is known of one referenced object.
+enum ConfigFact {
+    Immutable,
+    Mutable,
+    Absent,
+    Unknown,
+}
+
+/// What a finding is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum About {
+    /// A container of some list.
+    Container {
+        /// its name
+        name: String,
+        /// its list
+        container_type: ContainerType,
+    },
+    /// A volume, by name.
+    Volume(String),
+    /// The workload as a whole.
+    Workload,
+}
+
+impl About {
+    /// How a sentence about it begins: `container app: `; empty for the workload.
+    pub fn prefix(&self) -> String {
+        match self {
+            Self::Container { name, container_type } => format!("{} {}: ", container_type.name(), printable(name)),
+            Self::Volume(name) => format!("volume {}: ", printable(name)),
+            Self::Workload => String::new(),
+        }
+    }
+}
+
+/// One way in which a workload breaks a rule, or cannot be judged by it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The rule.
+    pub rule: RuleId,
+    /// What it is about.
+    pub about: About,
+    /// JSON Pointer of the field to be written, present or not.
+    pub pointer: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to write.
+    pub fix: String,
+    /// Whether it is a verdict, or the admission that none is possible.
+    pub certainty: Certainty,
+}
+
+/// Whether a finding is known to be one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Certainty {
+    /// The rule is broken.
+    Broken,
+    /// The facts do not say.
+    Unknown,
+}
+
+/// What one rule of a policy says of a workload; without findings the workload passes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    /// The rule.
+    pub rule: RuleId,
+    /// What happens when it is broken.
+    pub enforcement: Enforcement,
+    /// The ways in which it is.
+    pub findings: Vec<Finding>,
+}
+
+/// Judges a workload in a namespace by every rule of a policy that has something to say of it.
+pub fn evaluate(policy: &Policy, workload: &Workload, namespace: &str, facts: &Facts) -> Vec<Verdict> {
+    let templates: Vec<TemplateViews<'_>> = workload.templates.iter().map(TemplateViews::new).collect();
+    policy
+        .rules
+        .iter()
+        .filter_map(|rule| {
+            let mut findings = Vec::new();
+            let mut applies = false;
+            for template in &templates {
+                applies |= judge_template(rule, template, &mut findings);
+                applies |= judge_config(rule, template, namespace, facts, &mut findings);
+            }
+            applies |= judge_strategy(rule, workload, &mut findings);
+            applies.then_some(Verdict { rule: rule.rule, enforcement: rule.enforcement, findings })
+        })
+        .collect()
+}
+
+/// The views of a template: made once, images parsed once, for all rules.
+struct TemplateViews<'a> {
+    template: &'a PodTemplate,
+    containers: Vec<(usize, ContainerView<'a>)>,
+    volumes: Vec<VolumeView<'a>>,
+}
+
+impl<'a> TemplateViews<'a> {
+    fn new(template: &'a PodTemplate) -> Self {
+        let pod = &template.spec;
+        let containers = pod
+            .all_containers()
+            .map(|(container_type, index, container)| {
+                (index, ContainerView { container_type, container, pod, image: Reference::parse(&container.image) })
+            })
+            .collect();
+        let volumes = pod
+            .volumes
+            .iter()
+            .map(|volume| VolumeView {
+                volume,
+                image: volume.image.as_ref().map(|image| Reference::parse(&image.reference)),
+            })
+            .collect();
+        Self { template, containers, volumes }
+    }
+}
+
+fn judge_template(rule: &EffectiveRule, views: &TemplateViews<'_>, findings: &mut Vec<Finding>) -> bool {
+    let windows = views.template.spec.is_windows();
+    for container_type in ContainerType::ALL {
+        let in_list = |check: &&crate::rules::ContainerCheck| {
+            check.lists.contains(&container_type) && !(windows && check.linux_only)
+        };
+        for check in rule.checks.containers.iter().filter(in_list) {
+            for (index, view) in views.containers.iter().filter(|(_, view)| view.container_type == container_type) {
+                let about = || About::Container { name: view.container.name.clone(), container_type };
+                let base = || format!("{}/{}/{index}", views.template.pointer, container_type.field());
+                findings.extend(first_case(rule.rule, &check.cases, view, about, base));
+            }
+        }
+    }
+    for (index, view) in views.volumes.iter().enumerate() {
+        let about = || About::Volume(view.volume.name.clone());
+        let base = || format!("{}/volumes/{index}", views.template.pointer);
+        findings.extend(first_case(rule.rule, &rule.checks.volumes, view, about, base));
+    }
+    !(rule.checks.containers.is_empty() && rule.checks.volumes.is_empty())
+}
+
+fn judge_strategy(rule: &EffectiveRule, workload: &Workload, findings: &mut Vec<Finding>) -> bool {
+    let Some(strategy) = &workload.strategy else { return false };
+    let Some(check) = rule.checks.strategies.iter().find(|check| check.kind == strategy.kind) else { return false };
+    findings.extend(first_case(rule.rule, &check.cases, &strategy, || About::Workload, String::new));
+    true
+}
+
+/// The first case that holds is the finding.
+fn first_case<S: Subject>(
+    rule: RuleId,
+    cases: &[Case<S>],
+    view: &S::View<'_>,
+    about: impl FnOnce() -> About,
+    base: impl FnOnce() -> String,
+) -> Option<Finding> {
+    let case = cases.iter().find(|case| case.holds(view))?;
+    Some(Finding {
+        rule,
+        about: about(),
+        pointer: base() + &case.field(view),
+        message: case.message().render(view),
+        fix: case.fix().render(view),
+        certainty: Certainty::Broken,
+    })
+}
+
+/// `immutable-config` is the one rule that needs facts beside the workload.
+fn judge_config(
+    rule: &EffectiveRule,
+    views: &TemplateViews<'_>,
+    namespace: &str,
+    facts: &Facts,
+    findings: &mut Vec<Finding>,
+) -> bool {
+    let Some(kinds) = &rule.checks.config else { return false };
+    for reference in references(&views.template.spec) {
+        if !kinds.contains(&reference.kind) {
+            continue;
+        }
+        let (kind, name) = (reference.kind.name(), printable(reference.name));
+        let (message, fix, certainty) = match facts.config(reference.kind, namespace, reference.name) {
+            ConfigFact::Immutable => continue,
+            ConfigFact::Absent if reference.optional => continue,
+            ConfigFact::Mutable => (
+                format!("{kind} {name} is not immutable"),
+                format!("write immutable: true in the {kind}, and a new name for new content"),
+                Certainty::Broken,
+            ),
+            ConfigFact::Absent => (
+                format!("{kind} {name} does not exist"),
+                format!("create the {kind} with immutable: true"),
+                Certainty::Unknown,
+            ),
+            ConfigFact::Unknown => (
+                format!("{kind} {name} is not among what was given, so it cannot be judged"),
+                format!("give the {kind} as input too"),
+                Certainty::Unknown,
+            ),
+        };
+        findings.push(Finding {
+            rule: rule.rule,
+            about: match reference.by {
+                ReferredBy::Container(container_type, name) => About::Container { name: name.to_owned(), container_type },
+                ReferredBy::Volume(name) => About::Volume(name.to_owned()),
+            },
+            pointer: format!("{}{}", views.template.pointer, reference.pointer),
+            message,
+            fix,
+            certainty,
+        });
+    }
+    true
+}

@@ -1,0 +1,92 @@
+//! Who makes objects from templates that were judged before.
+//!
+//! Known by the authenticated user, never by ownerReferences, which anyone can write, and never by a group.
+
+use crate::policy::Policy;
+use crate::rules::quote_list;
+use crate::workload::Kind;
+
+use super::shape::Shape;
+
+/// A built-in controller: its account, the kinds whose templates it turns into objects, and what it makes.
+struct Controller {
+    account: &'static str,
+    serves: Kind,
+    makes: Kind,
+}
+
+const CONTROLLERS: [Controller; 7] = [
+    controller("deployment-controller", Kind::Deployment, Kind::ReplicaSet),
+    controller("replicaset-controller", Kind::ReplicaSet, Kind::Pod),
+    controller("replication-controller", Kind::ReplicationController, Kind::Pod),
+    controller("statefulset-controller", Kind::StatefulSet, Kind::Pod),
+    controller("daemon-set-controller", Kind::DaemonSet, Kind::Pod),
+    controller("job-controller", Kind::Job, Kind::Pod),
+    controller("cronjob-controller", Kind::CronJob, Kind::Job),
+];
+
+/// All controllers in one, where the controller manager runs without an account for each.
+const CONTROLLER_MANAGER: &str = "system:kube-controller-manager";
+
+const fn controller(account: &'static str, serves: Kind, makes: Kind) -> Controller {
+    Controller { account, serves, makes }
+}
+
+/// The users whose objects of a shape come from templates that this policy judges.
+pub(crate) fn excused_users(policy: &Policy, shape: &Shape) -> Vec<String> {
+    let makes: &[Kind] = match shape {
+        Shape::Pod => &[Kind::Pod],
+        Shape::Template(_) => &[Kind::ReplicaSet, Kind::Job],
+        _ => return Vec::new(),
+    };
+    let (excused, judged_anew): (Vec<&Controller>, Vec<&Controller>) = CONTROLLERS
+        .iter()
+        .filter(|controller| makes.contains(&controller.makes))
+        .partition(|controller| policy.judges(controller.serves));
+    let mut users: Vec<String> = excused
+        .iter()
+        .map(|controller| format!("system:serviceaccount:kube-system:{}", controller.account))
+        .collect();
+    if judged_anew.is_empty() {
+        users.push(CONTROLLER_MANAGER.to_owned());
+    }
+    users.extend(policy.custom_workloads().iter().filter_map(|custom| custom.controller_user.clone()));
+    users.sort_unstable();
+    users.dedup();
+    users
+}
+
+/// What the policy leaves open or judges anew because it does not judge every kind, for the status.
+pub(crate) fn gaps(policy: &Policy) -> Vec<String> {
+    let mut gaps: Vec<String> = CONTROLLERS
+        .iter()
+        .filter(|controller| !policy.judges(controller.serves))
+        .map(|controller| {
+            format!(
+                "{} is not judged: what {} makes of one is judged as a {}",
+                controller.serves, controller.account, controller.makes
+            )
+        })
+        .collect();
+    gaps.extend(
+        policy
+            .custom_workloads()
+            .iter()
+            .filter(|custom| custom.controller_user.is_none())
+            .map(|custom| format!("{} names no controllerUser: its pods are judged as Pods", custom.kind)),
+    );
+    gaps
+}
+
+/// CEL that is true for what the excused users make.
+pub(crate) fn made_by(users: &[String], shape: &Shape) -> String {
+    let users = format!("request.userInfo.username in {}", quote_list(users.iter().map(String::as_str)));
+    match shape {
+        // A kubelet mirrors its static pods; they run whether or not the API server takes the mirror.
+        Shape::Pod => format!(
+            "{users} || request.userInfo.username.startsWith('system:node:') && has(object.metadata.annotations) \
+             && 'kubernetes.io/config.mirror' in object.metadata.annotations"
+        ),
+        _ => users,
+    }
+}

@@ -1,0 +1,33 @@
+//! The one sentence that the API server shows, composed alike in Rust and in CEL.
+
+use crate::evaluate::Finding;
+
+/// The most bytes of a message: the API server drops one over 5 KiB whole. All of it is ASCII.
+const LONGEST: usize = 2048;
+
+/// The message that the API server gives for these findings.
+pub fn message(findings: &[Finding]) -> String {
+    let lines: Vec<String> = findings.iter().map(line).collect();
+    let noun = if lines.len() == 1 { "finding" } else { "findings" };
+    let text = format!("{} {noun}: {}", lines.len(), lines.join(" | "));
+    if text.len() > LONGEST { format!("{}...", &text[..LONGEST - 3]) } else { text }
+}
+
+/// One finding as the message shows it.
+pub fn line(finding: &Finding) -> String {
+    format!("[{}] {}{}; {}", finding.rule, finding.about.prefix(), finding.message, finding.fix)
+}
+
+/// [`message`] over `variables.findings`, in CEL; empty without findings.
+pub(crate) fn message_cel() -> String {
+    let text = "string(variables.findings.size()) + (variables.findings.size() == 1 ? ' finding: ' : ' findings: ') + \
+                variables.findings.join(' | ')";
+    format!(
+        "variables.passes ? '' : [{text}].map(x, x.size() > {LONGEST} ? x.substring(0, {}) + '...' : x)[0]",
+        LONGEST - 3
+    )
+}
+
+/// What is said where the message cannot be made; it never should be needed.
+pub(crate) const STATIC_MESSAGE: &str =
+    "the workload is not immutable; immutable check FILE tells every finding and what to write";

@@ -1,0 +1,189 @@
+//! Shapes: groups of kinds that keep the same things in the same places, so that one compiled policy is
+//! type-checked against all of them.
+
+use crate::policy::Policy;
+use crate::rules::{Checks, ConfigKind};
+use crate::workload::{ContainerType, CustomWorkload, Kind, UpdateStrategy};
+
+use super::objects::ResourceRule;
+
+/// One group of kinds.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Shape {
+    /// Pods, and ephemeral containers through their subresource.
+    Pod,
+    /// Kinds with a pod template at `spec.template`.
+    Template(Vec<Kind>),
+    /// PodTemplates; also the place where enforcement is proven by a dry run.
+    PodTemplate {
+        /// Whether the policy judges them; otherwise they serve the proof alone.
+        judged: bool,
+    },
+    /// CronJobs.
+    CronJob,
+    /// One pod template of a custom workload.
+    Custom(CustomWorkload, String),
+    /// The update strategy of one kind.
+    Strategy(Kind),
+    /// ConfigMaps or Secrets themselves.
+    Config(ConfigKind),
+}
+
+const TEMPLATE_KINDS: [Kind; 6] = [
+    Kind::Deployment,
+    Kind::StatefulSet,
+    Kind::DaemonSet,
+    Kind::ReplicaSet,
+    Kind::ReplicationController,
+    Kind::Job,
+];
+
+impl Shape {
+    /// The shapes that a policy needs, the proof's last: what is written last proves what came before.
+    pub(crate) fn of(policy: &Policy) -> Vec<Self> {
+        let mut shapes = vec![Self::Pod];
+        let kinds: Vec<Kind> = TEMPLATE_KINDS.into_iter().filter(|kind| policy.judges(*kind)).collect();
+        if !kinds.is_empty() {
+            shapes.push(Self::Template(kinds));
+        }
+        if policy.judges(Kind::CronJob) {
+            shapes.push(Self::CronJob);
+        }
+        for custom in policy.custom_workloads() {
+            shapes.extend(custom.pod_templates.iter().map(|pointer| Self::Custom(custom.clone(), pointer.clone())));
+        }
+        for kind in [Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet] {
+            if policy.judges(kind) {
+                shapes.push(Self::Strategy(kind));
+            }
+        }
+        shapes.extend([ConfigKind::ConfigMap, ConfigKind::Secret].map(Self::Config));
+        shapes.push(Self::PodTemplate { judged: policy.judges(Kind::PodTemplate) });
+        shapes
+    }
+
+    /// Whether a rule has something to say of this shape.
+    pub(crate) fn concerns(&self, checks: &Checks) -> bool {
+        match self {
+            Self::Strategy(kind) => checks.strategies.iter().any(|check| check.kind == *kind),
+            Self::Config(kind) => checks.config.as_ref().is_some_and(|kinds| kinds.contains(kind)),
+            Self::Pod | Self::Template(_) | Self::PodTemplate { .. } | Self::CronJob | Self::Custom(..) => {
+                !(checks.containers.is_empty() && checks.volumes.is_empty())
+            }
+        }
+    }
+
+    /// A readable part of the compiled policy's name.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Pod => "pod".to_owned(),
+            Self::Template(_) => "template".to_owned(),
+            Self::PodTemplate { .. } => "podtemplate".to_owned(),
+            Self::CronJob => "cronjob".to_owned(),
+            Self::Custom(custom, _) => custom.resource.clone(),
+            Self::Strategy(kind) => format!("{}-strategy", kind.name().to_ascii_lowercase()),
+            Self::Config(kind) => kind.name().to_ascii_lowercase(),
+        }
+    }
+
+    /// The requests that concern it.
+    pub(crate) fn resource_rules(&self) -> Vec<ResourceRule> {
+        let both = ["CREATE", "UPDATE"];
+        match self {
+            // `pods/ephemeralcontainers` is not covered by `pods`. `pods/resize` cannot add or remove a
+            // request or limit, so no verdict can change by it.
+            Self::Pod => vec![
+                rule("", "v1", &both, &["pods"]),
+                rule("", "v1", &["UPDATE"], &["pods/ephemeralcontainers"]),
+            ],
+            Self::Template(kinds) => ["apps", "", "batch"]
+                .into_iter()
+                .filter_map(|group| {
+                    let resources: Vec<&str> =
+                        kinds.iter().filter(|kind| kind.group() == group).map(|kind| kind.resource()).collect();
+                    (!resources.is_empty()).then(|| rule(group, "v1", &both, &resources))
+                })
+                .collect(),
+            Self::PodTemplate { .. } => vec![rule("", "v1", &both, &["podtemplates"])],
+            Self::CronJob => vec![rule("batch", "v1", &both, &["cronjobs"])],
+            Self::Custom(custom, _) => vec![rule(custom.group(), custom.version(), &both, &[&custom.resource])],
+            Self::Strategy(kind) => vec![rule(kind.group(), "v1", &both, &[kind.resource()])],
+            Self::Config(kind) => vec![rule("", "v1", &["CREATE"], &[kind.resource()])],
+        }
+    }
+
+    /// The pod spec in CEL, below `object` or `oldObject`; none for shapes that have none.
+    pub(crate) fn pod_spec(&self, object: &str) -> Option<String> {
+        Some(match self {
+            Self::Pod => format!("{object}.spec"),
+            Self::Template(_) => format!("{object}.spec.template.spec"),
+            Self::PodTemplate { .. } => format!("{object}.template.spec"),
+            Self::CronJob => format!("{object}.spec.jobTemplate.spec.template.spec"),
+            // The schema of a custom resource may leave fields out that rules read: no type check helps.
+            Self::Custom(_, pointer) => {
+                let mut path = format!("dyn({object})");
+                let mut present = Vec::new();
+                for segment in pointer.split('/').skip(1).chain(["spec"]) {
+                    path = format!("{path}.{segment}");
+                    present.push(format!("has({path})"));
+                }
+                format!("{} ? {path} : dyn({{}})", present.join(" && "))
+            }
+            Self::Strategy(_) | Self::Config(_) => return None,
+        })
+    }
+
+    /// The container lists that can be judged here, with the CEL that gives each.
+    pub(crate) fn containers(&self, spec: &str) -> Vec<(ContainerType, String)> {
+        let optional = |list: ContainerType| {
+            let field = list.field();
+            format!("has({spec}.{field}) ? {spec}.{field} : []")
+        };
+        let all = |list| (list, optional(list));
+        match self {
+            // The subresource carries the whole pod; only what it adds is judged there, and only there.
+            Self::Pod => {
+                let on_pods = |list: ContainerType| {
+                    let field = list.field();
+                    (list, format!("!variables.debugging && has({spec}.{field}) ? {spec}.{field} : []"))
+                };
+                let added = format!(
+                    "variables.debugging && has({spec}.ephemeralContainers) ? {spec}.ephemeralContainers.filter(c, \
+                     !has(oldObject.spec.ephemeralContainers) || !oldObject.spec.ephemeralContainers.exists(o, o.name == c.name)) : []"
+                );
+                vec![
+                    on_pods(ContainerType::Container),
+                    on_pods(ContainerType::InitContainer),
+                    (ContainerType::EphemeralContainer, added),
+                ]
+            }
+            // Templates may not hold ephemeral containers: the API server refuses them.
+            Self::Template(_) | Self::PodTemplate { .. } | Self::CronJob => {
+                vec![all(ContainerType::Container), all(ContainerType::InitContainer)]
+            }
+            Self::Custom(..) => ContainerType::ALL.into_iter().map(all).collect(),
+            Self::Strategy(_) | Self::Config(_) => Vec::new(),
+        }
+    }
+
+    /// The fields outside the pod spec that its rules read, of which an update must leave all as they were.
+    ///
+    /// Not the replicas: scaling goes through a subresource too, and must never be denied.
+    pub(crate) fn own_fields(&self) -> Vec<(&'static str, &'static str)> {
+        match self {
+            Self::Strategy(kind) => UpdateStrategy::field(*kind).map(|field| ("spec", field)).into_iter().collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn rule(group: &str, version: &str, operations: &[&str], resources: &[&str]) -> ResourceRule {
+    let own = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+    ResourceRule {
+        api_groups: own(&[group]),
+        api_versions: own(&[version]),
+        operations: own(operations),
+        resources: own(resources),
+        scope: "Namespaced".to_owned(),
+    }
+}

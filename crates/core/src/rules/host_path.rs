@@ -1,0 +1,73 @@
+//! `host-path`: no container writes to the node.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::subject::{Case, ContainerView};
+use super::text::Value;
+use super::{Category, Checks, Document, Field, Rule, Severity, Text};
+use crate::policy::{Profile, RuleEnforcement};
+
+/// CEL variable with the names of the hostPath volumes.
+pub(crate) const HOST_PATHS: &str = "variables.host_paths";
+
+/// Rejects containers that mount a hostPath volume writable.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct HostPath {
+    /// Enforcement of this rule; absent means the policy's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enforcement: Option<RuleEnforcement>,
+}
+
+impl Rule for HostPath {
+    const ID: &'static str = "host-path";
+    const PROFILES: &'static [Profile] = &[Profile::Stateless];
+    const DOCUMENT: Document = Document {
+        title: "The node's files are mounted read-only",
+        reason: "What is written to a hostPath stays on that node when the pod is replaced, is seen by other pods, \
+                 and can be the node's own configuration.",
+        remedy: "Mount it with `readOnly: true`, or use a volume that belongs to the workload.",
+        severity: Severity::High,
+        category: Category::Runtime,
+        bad: "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec:\n  containers:\n  - name: web\n    image: nginx:1.27.3\n    \
+              volumeMounts:\n    - {name: log, mountPath: /log}\n  volumes:\n  - name: log\n    hostPath: {path: /var/log}\n",
+        good: "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec:\n  containers:\n  - name: web\n    image: nginx:1.27.3\n    \
+               volumeMounts:\n    - {name: log, mountPath: /log, readOnly: true}\n  volumes:\n  - name: log\n    hostPath: {path: /var/log}\n",
+    };
+
+    fn enforcement(&self) -> Option<RuleEnforcement> {
+        self.enforcement
+    }
+
+    fn checks(&self) -> Checks {
+        let mounted = format!("c.volumeMounts.filter(m, !(has(m.readOnly) && m.readOnly) && m.name in {HOST_PATHS})");
+        let volumes = Value::written(
+            |view: &ContainerView<'_>| {
+                let names: Vec<&str> =
+                    writable(view).map(|index| view.container.volume_mounts[index].name.as_str()).collect();
+                names.join(", ")
+            },
+            &format!("{mounted}.map(m, m.name).join(', ')"),
+        );
+        let case = Case::new(
+            |view: &ContainerView<'_>| writable(view).next().is_some(),
+            format!(
+                "has(c.volumeMounts) && c.volumeMounts.exists(m, !(has(m.readOnly) && m.readOnly) && m.name in {HOST_PATHS})"
+            ),
+            Text::new("mounts hostPath volume {volumes} writable", vec![("volumes", volumes)]),
+            Text::new("write readOnly: true at the mount", Vec::new()),
+        )
+        .at_field(|view| format!("/volumeMounts/{}/readOnly", writable(view).next().unwrap_or_default()));
+        let reads = [Field::Container("volumeMounts"), Field::Volume("hostPath")];
+        Checks::all_containers(&reads, vec![case])
+    }
+}
+
+/// The places of the mounts through which the container can write to the node.
+fn writable<'v>(view: &'v ContainerView<'_>) -> impl Iterator<Item = usize> + 'v {
+    view.container.volume_mounts.iter().enumerate().filter_map(|(index, mount)| {
+        let on_host = view.pod.volumes.iter().any(|volume| volume.name == mount.name && volume.host_path.is_some());
+        (!mount.read_only && on_host).then_some(index)
+    })
+}

@@ -1,0 +1,76 @@
+//! `image-tag`: no image may be named by a tag that is meant to move.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::image::{case, invalid};
+use super::subject::{Case, HoldsImage};
+use super::{Category, Checks, Document, Field, Rule, Severity};
+use crate::image::{TagGlob, cel_has_digest, cel_tag_missing};
+use crate::policy::{Profile, RuleEnforcement};
+
+/// Rejects images without a tag, with the tag `latest`, or with one of `forbiddenTags`, unless a digest pins them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct ImageTag {
+    /// Enforcement of this rule; absent means the policy's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enforcement: Option<RuleEnforcement>,
+    /// Patterns over the whole tag that are forbidden beside `latest`; `*` stands for any characters, `?` for one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub forbidden_tags: Vec<TagGlob>,
+}
+
+impl Rule for ImageTag {
+    const ID: &'static str = "image-tag";
+    const PROFILES: &'static [Profile] = &[Profile::Stateless, Profile::Stateful, Profile::Infrastructure];
+    const DOCUMENT: Document = Document {
+        title: "Images name no mutable tag",
+        reason: "A tag such as latest is moved to other content whenever someone pushes. Two pods of one \
+                 workload then run different code, and a restart is a deployment that nobody ordered.",
+        remedy: "Name the release you tested and pin it by its digest: `nginx:1.27.3@sha256:…`. A digest decides: \
+                 with one, the tag is only a comment.",
+        severity: Severity::High,
+        category: Category::Images,
+        bad: "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec:\n  containers:\n  - name: web\n    image: nginx:latest\n",
+        good: "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec:\n  containers:\n  - name: web\n    image: nginx:1.27.3\n",
+    };
+
+    fn enforcement(&self) -> Option<RuleEnforcement> {
+        self.enforcement
+    }
+
+    fn checks(&self) -> Checks {
+        let mut checks = Checks::all_containers(&[Field::Container("image"), Field::Volume("image")], self.cases());
+        checks.volumes = self.cases();
+        checks
+    }
+}
+
+impl ImageTag {
+    fn cases<S: HoldsImage>(&self) -> Vec<Case<S>> {
+        let image = S::IMAGE;
+        let undigested = format!("!{}", cel_has_digest(image));
+        let forbidden = self.forbidden_tags.clone();
+        let mut patterns = vec!["latest".to_owned()];
+        patterns.extend(self.forbidden_tags.iter().map(TagGlob::to_regex_source));
+        let mut cases = invalid();
+        cases.push(case(
+            |_, reference| reference.digest().is_none() && reference.tag().is_none(),
+            &cel_tag_missing(image),
+            "image {image} has no tag, which means the mutable tag latest",
+            "write {image}:TAG@sha256:DIGEST",
+        ));
+        cases.push(case(
+            move |_, reference| {
+                reference.digest().is_none()
+                    && reference.tag().is_some_and(|tag| tag == "latest" || forbidden.iter().any(|glob| glob.matches(tag)))
+            },
+            &format!("{undigested} && {image}.matches(r':(?:{})$')", patterns.join("|")),
+            "image {image} has the mutable tag {tag}",
+            "write {untagged}:TAG@sha256:DIGEST",
+        ));
+        cases
+    }
+}

@@ -1,0 +1,156 @@
+//! Sentences that are written once and rendered twice: in Rust, and in CEL by the API server.
+
+use super::subject::Subject;
+
+/// How many characters of a name or an image are shown.
+const SHOWN: usize = 80;
+
+/// A value of a sentence, in both languages.
+pub struct Value<S: Subject> {
+    rust: ValueOf<S>,
+    cel: String,
+}
+
+type ValueOf<S> = Box<dyn for<'a> Fn(&<S as Subject>::View<'a>) -> String + Send + Sync>;
+
+impl<S: Subject> Value<S> {
+    /// A value that a user wrote: shown in printable ASCII, cut at 80 characters.
+    pub fn written(rust: impl for<'a> Fn(&S::View<'a>) -> String + Send + Sync + 'static, cel: &str) -> Self {
+        Self { rust: Box::new(move |view| printable(&rust(view))), cel: cel_printable(cel) }
+    }
+
+    /// A value made of our own words, shown as it is.
+    pub fn own(rust: impl for<'a> Fn(&S::View<'a>) -> String + Send + Sync + 'static, cel: impl Into<String>) -> Self {
+        Self { rust: Box::new(rust), cel: cel.into() }
+    }
+}
+
+enum Part<S: Subject> {
+    Literal(String),
+    Value(Value<S>),
+}
+
+/// A sentence about a subject, with values in it.
+pub struct Text<S: Subject> {
+    parts: Vec<Part<S>>,
+}
+
+impl<S: Subject> Text<S> {
+    /// Reads a template such as `image {image} has no digest`.
+    ///
+    /// Names stand for the subject's own values ([`Subject::value`]); `values` adds more. A name that
+    /// nobody knows stays in the text, where a test over all rules finds it.
+    pub fn new(template: &str, mut values: Vec<(&'static str, Value<S>)>) -> Self {
+        let mut parts = Vec::new();
+        let mut rest = template;
+        while let Some((before, after)) = rest.split_once('{') {
+            let Some((name, after)) = after.split_once('}') else { break };
+            if !before.is_empty() {
+                parts.push(Part::Literal(before.to_owned()));
+            }
+            let own = values.iter().position(|(known, _)| *known == name).map(|at| values.swap_remove(at).1);
+            parts.push(match own.or_else(|| S::value(name)) {
+                Some(value) => Part::Value(value),
+                None => Part::Literal(format!("{{{name}}}")),
+            });
+            rest = after;
+        }
+        if !rest.is_empty() {
+            parts.push(Part::Literal(rest.to_owned()));
+        }
+        Self { parts }
+    }
+
+    /// The sentence about one subject.
+    pub fn render(&self, view: &S::View<'_>) -> String {
+        self.parts.iter().fold(String::new(), |mut text, part| {
+            match part {
+                Part::Literal(literal) => text.push_str(literal),
+                Part::Value(value) => text.push_str(&(value.rust)(view)),
+            }
+            text
+        })
+    }
+
+    /// A CEL expression that makes the same sentence.
+    pub fn cel(&self) -> String {
+        let parts: Vec<String> = self
+            .parts
+            .iter()
+            .map(|part| match part {
+                Part::Literal(literal) => quote(literal),
+                Part::Value(value) => value.cel.clone(),
+            })
+            .collect();
+        parts.join(" + ")
+    }
+}
+
+/// A CEL string literal with any content: the one place where text enters an expression.
+pub fn quote(text: &str) -> String {
+    let mut literal = String::with_capacity(text.len() + 2);
+    literal.push('\'');
+    for character in text.chars() {
+        match character {
+            '\'' => literal.push_str("\\'"),
+            '\\' => literal.push_str("\\\\"),
+            ' '..='~' => literal.push(character),
+            other => {
+                use std::fmt::Write as _;
+                let code = u32::from(other);
+                // Writing to a String cannot fail.
+                let _ = if code <= 0xFFFF { write!(literal, "\\u{code:04X}") } else { write!(literal, "\\U{code:08X}") };
+            }
+        }
+    }
+    literal.push('\'');
+    literal
+}
+
+/// A CEL list of string literals.
+pub fn quote_list<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
+    let quoted: Vec<String> = texts.into_iter().map(quote).collect();
+    format!("[{}]", quoted.join(", "))
+}
+
+/// Text of a user as it may be shown: printable ASCII on one line, cut at 80 characters.
+///
+/// The API server drops a message that holds a line break, and a terminal may obey what it is shown.
+pub fn printable(text: &str) -> String {
+    let shown = |character: char| if matches!(character, ' '..='~') { character } else { '?' };
+    if text.len() > SHOWN && text.chars().nth(SHOWN).is_some() {
+        text.chars().take(SHOWN - 3).map(shown).chain("...".chars()).collect()
+    } else {
+        text.chars().map(shown).collect()
+    }
+}
+
+/// [`printable`] in CEL. What is clean and short, nearly everything, costs one small match.
+pub(crate) fn cel_printable(expression: &str) -> String {
+    let clean = |text: &str| format!("{text}.split('').map(x, x >= ' ' && x <= '~' ? x : '?').join('')");
+    format!(
+        "({expression}.matches('^[ -~]{{0,{SHOWN}}}$') ? {expression} : {expression}.size() > {SHOWN} ? {cut} + '...' : {whole})",
+        cut = clean(&format!("{expression}.substring(0, {})", SHOWN - 3)),
+        whole = clean(expression),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_user_wrote_is_shown_on_one_line() {
+        assert_eq!(printable("nginx:1"), "nginx:1");
+        assert_eq!(printable("ngi\nnx\u{200b}é"), "ngi?nx??");
+        assert_eq!(printable(&"a".repeat(80)), "a".repeat(80));
+        assert_eq!(printable(&"a".repeat(81)), format!("{}...", "a".repeat(77)));
+        assert_eq!(printable(&"é".repeat(80)), "?".repeat(80));
+    }
+
+    #[test]
+    fn a_literal_holds_anything() {
+        assert_eq!(quote(r"it's \n"), r"'it\'s \\n'");
+        assert_eq!(quote("a\nb\u{1F600}"), r"'a\u000Ab\U0001F600'");
+    }
+}

@@ -1,0 +1,224 @@
+//! Label selectors, as Kubernetes defines them.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A label selector: all `matchLabels` and all `matchExpressions` must hold; an empty one selects everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct LabelSelector {
+    /// Labels that must have exactly these values.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
+    pub match_labels: BTreeMap<String, String>,
+    /// Further requirements.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub match_expressions: Vec<Requirement>,
+}
+
+/// One requirement of a label selector.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Requirement {
+    /// The label's key.
+    #[schemars(length(min = 1, max = 317))]
+    pub key: String,
+    /// How the key relates to the values.
+    pub operator: Operator,
+    /// In and NotIn need at least one; Exists and DoesNotExist take none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = 63)))]
+    pub values: Vec<String>,
+}
+
+/// How a label relates to the values of a requirement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Operator {
+    /// the label is there and has one of the values
+    In,
+    /// the label is absent or has none of the values
+    NotIn,
+    /// the label is there
+    Exists,
+    /// the label is absent
+    DoesNotExist,
+}
+
+impl Requirement {
+    /// A label that must have one of some values.
+    pub fn is_in(key: &str, values: impl IntoIterator<Item = String>) -> Self {
+        Self { key: key.to_owned(), operator: Operator::In, values: values.into_iter().collect() }
+    }
+
+    /// A label that must have none of some values.
+    pub fn not_in(key: &str, values: impl IntoIterator<Item = String>) -> Self {
+        Self { key: key.to_owned(), operator: Operator::NotIn, values: values.into_iter().collect() }
+    }
+
+    fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+        let value = labels.get(&self.key);
+        match self.operator {
+            Operator::In => value.is_some_and(|value| self.values.contains(value)),
+            Operator::NotIn => value.is_none_or(|value| !self.values.contains(value)),
+            Operator::Exists => value.is_some(),
+            Operator::DoesNotExist => value.is_none(),
+        }
+    }
+}
+
+impl LabelSelector {
+    /// Whether it asks for nothing.
+    pub fn is_empty(&self) -> bool {
+        self.match_labels.is_empty() && self.match_expressions.is_empty()
+    }
+
+    /// Whether labels satisfy it.
+    pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value))
+            && self.match_expressions.iter().all(|requirement| requirement.matches(labels))
+    }
+
+    /// Labels that satisfy it, if any can.
+    pub fn example(&self) -> Option<BTreeMap<String, String>> {
+        let mut labels = self.match_labels.clone();
+        for requirement in &self.match_expressions {
+            match requirement.operator {
+                Operator::In => {
+                    let allowed = requirement.values.iter().find(|value| {
+                        let mut trial = labels.clone();
+                        trial.insert(requirement.key.clone(), (*value).clone());
+                        self.match_expressions.iter().filter(|other| other.key == requirement.key).all(|other| other.matches(&trial))
+                    });
+                    labels.entry(requirement.key.clone()).or_insert_with(|| allowed.cloned().unwrap_or_default());
+                }
+                Operator::Exists => {
+                    let free = (0..).map(|number| format!("example-{number}")).find(|value| {
+                        !self.match_expressions.iter().any(|other| {
+                            other.key == requirement.key
+                                && other.operator == Operator::NotIn
+                                && other.values.contains(value)
+                        })
+                    });
+                    labels.entry(requirement.key.clone()).or_insert_with(|| free.unwrap_or_default());
+                }
+                Operator::NotIn | Operator::DoesNotExist => {}
+            }
+        }
+        // An In that comes after an Exists of the same key must win.
+        for requirement in &self.match_expressions {
+            if requirement.operator == Operator::In && !requirement.matches(&labels) {
+                let fitting = requirement.values.iter().find(|value| {
+                    let mut trial = labels.clone();
+                    trial.insert(requirement.key.clone(), (*value).clone());
+                    self.matches(&trial)
+                });
+                if let Some(value) = fitting {
+                    labels.insert(requirement.key.clone(), value.clone());
+                }
+            }
+        }
+        self.matches(&labels).then_some(labels)
+    }
+
+    /// What is wrong with it, in the words of a person; the API server would refuse the compiled objects.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        for (key, value) in &self.match_labels {
+            problems.extend(problem_with_key(key));
+            problems.extend(problem_with_value(value));
+        }
+        for requirement in &self.match_expressions {
+            problems.extend(problem_with_key(&requirement.key));
+            problems.extend(requirement.values.iter().filter_map(|value| problem_with_value(value)));
+            let needs_values = matches!(requirement.operator, Operator::In | Operator::NotIn);
+            if needs_values && requirement.values.is_empty() {
+                problems.push(format!(
+                    "{:?} of label {} has no values; write at least one",
+                    requirement.operator, requirement.key
+                ));
+            }
+            if !needs_values && !requirement.values.is_empty() {
+                problems.push(format!("{:?} of label {} takes no values; remove them", requirement.operator, requirement.key));
+            }
+        }
+        problems
+    }
+}
+
+fn problem_with_key(key: &str) -> Option<String> {
+    let (prefix, name) = key.split_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
+    let prefix_is_valid = prefix.is_none_or(|prefix| {
+        !prefix.is_empty() && prefix.len() <= 253 && prefix.split('.').all(|label| is_dns_label(label))
+    });
+    (!prefix_is_valid || name.is_empty() || !is_label_text(name)).then(|| {
+        format!("label key {key:?} is not valid; write [PREFIX/]NAME, NAME of at most 63 letters, digits, '-', '_' or '.'")
+    })
+}
+
+fn problem_with_value(value: &str) -> Option<String> {
+    (!value.is_empty() && !is_label_text(value))
+        .then(|| format!("label value {value:?} is not valid; write at most 63 letters, digits, '-', '_' or '.'"))
+}
+
+fn is_label_text(text: &str) -> bool {
+    let ends = |character: Option<char>| character.is_some_and(|character| character.is_ascii_alphanumeric());
+    text.len() <= 63
+        && ends(text.chars().next())
+        && ends(text.chars().last())
+        && text.chars().all(|character| character.is_ascii_alphanumeric() || "-_.".contains(character))
+}
+
+/// A DNS-1123 label: what a namespace may be named.
+pub fn is_dns_label(text: &str) -> bool {
+    let ends = |character: Option<char>| {
+        character.is_some_and(|character| character.is_ascii_lowercase() || character.is_ascii_digit())
+    };
+    text.len() <= 63
+        && ends(text.chars().next())
+        && ends(text.chars().last())
+        && text.chars().all(|character| character.is_ascii_lowercase() || character.is_ascii_digit() || character == '-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn selector(json: &str) -> LabelSelector {
+        serde_json::from_str(json).expect("a selector")
+    }
+
+    #[rstest::rstest]
+    #[case("{}")]
+    #[case(r#"{"matchLabels":{"a":"b"}}"#)]
+    #[case(r#"{"matchExpressions":[{"key":"a","operator":"Exists"},{"key":"a","operator":"NotIn","values":["example-0"]}]}"#)]
+    #[case(r#"{"matchExpressions":[{"key":"a","operator":"Exists"},{"key":"a","operator":"In","values":["x","y"]},{"key":"a","operator":"NotIn","values":["x"]}]}"#)]
+    #[case(r#"{"matchExpressions":[{"key":"a","operator":"DoesNotExist"},{"key":"b","operator":"NotIn","values":["x"]}]}"#)]
+    fn an_example_satisfies_it(#[case] json: &str) {
+        let selector = selector(json);
+        let labels = selector.example().expect("it can be satisfied");
+        assert!(selector.matches(&labels));
+        assert_eq!(selector.problems(), Vec::<String>::new());
+    }
+
+    #[rstest::rstest]
+    #[case(r#"{"matchLabels":{"a b":"c"}}"#, "label key")]
+    #[case(r#"{"matchLabels":{"a":"c d"}}"#, "label value")]
+    #[case(r#"{"matchLabels":{"/a":"c"}}"#, "label key")]
+    #[case(r#"{"matchExpressions":[{"key":"a","operator":"In"}]}"#, "no values")]
+    #[case(r#"{"matchExpressions":[{"key":"a","operator":"Exists","values":["b"]}]}"#, "takes no values")]
+    fn a_bad_one_says_what_to_write(#[case] json: &str, #[case] expected: &str) {
+        let problems = selector(json).problems();
+        assert!(problems.len() == 1 && problems[0].contains(expected), "{problems:?}");
+    }
+
+    #[test]
+    fn what_cannot_be_satisfied_has_no_example() {
+        let selector = selector(
+            r#"{"matchLabels":{"a":"b"},"matchExpressions":[{"key":"a","operator":"DoesNotExist"}]}"#,
+        );
+        assert_eq!(selector.example(), None);
+    }
+}

@@ -1,0 +1,282 @@
+//! Workloads: objects that carry pod specs, read as narrow, tolerant views.
+
+mod defaults;
+mod kind;
+mod pod_spec;
+mod strategy;
+mod tree;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+pub use defaults::image_pull_policy;
+pub use kind::Kind;
+pub use pod_spec::{
+    Capabilities, ConfigReference, Container, ContainerType, EmptyDir, EnvFromSource, EnvVar, EnvVarSource,
+    ImageVolume, OperatingSystem, PodSpec, Projected, ProjectedSource, Resources, SecurityContext, Volume, VolumeMount,
+};
+pub use strategy::{IntOrPercent, UpdateStrategy};
+pub use tree::Tree;
+
+use pod_spec::null_is_absent;
+
+/// A custom resource that carries pod templates, as a policy declares it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CustomWorkload {
+    /// apiVersion of the custom resource, such as `argoproj.io/v1alpha1`.
+    #[schemars(length(min = 3, max = 317), pattern(r"^[a-z0-9.-]+/v[a-z0-9]+$"))]
+    pub api_version: String,
+    /// Kind of the custom resource, such as `Rollout`.
+    #[schemars(length(min = 1, max = 63), pattern(r"^[A-Z][A-Za-z0-9]*$"))]
+    pub kind: String,
+    /// Plural by which the API server serves it, such as `rollouts`.
+    #[schemars(length(min = 1, max = 63), pattern(r"^[a-z0-9]+$"))]
+    pub resource: String,
+    /// JSON Pointers of its pod templates (the objects that hold `metadata` and `spec`), such as `/spec/template`.
+    #[schemars(length(min = 1, max = 8), inner(length(min = 2, max = 253), pattern(r"^(/[A-Za-z][A-Za-z0-9]*)+$")))]
+    pub pod_templates: Vec<String>,
+    /// User name of the controller that makes its pods; they come from a template judged here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub controller_user: Option<String>,
+}
+
+impl CustomWorkload {
+    /// The API group.
+    pub fn group(&self) -> &str {
+        self.api_version.split_once('/').map_or("", |(group, _)| group)
+    }
+
+    /// The version in the group.
+    pub fn version(&self) -> &str {
+        self.api_version.split_once('/').map_or(&self.api_version, |(_, version)| version)
+    }
+}
+
+/// What a workload is: a built-in kind or a custom one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum WorkloadKind {
+    /// A kind of Kubernetes itself.
+    BuiltIn(Kind),
+    /// A custom resource, by apiVersion and kind.
+    Custom {
+        /// such as `argoproj.io/v1alpha1`
+        api_version: String,
+        /// such as `Rollout`
+        kind: String,
+    },
+}
+
+impl WorkloadKind {
+    /// `Deployment`, `Rollout`
+    pub fn name(&self) -> &str {
+        match self {
+            Self::BuiltIn(kind) => kind.name(),
+            Self::Custom { kind, .. } => kind,
+        }
+    }
+
+    /// `apps/v1`, `argoproj.io/v1alpha1`
+    pub fn api_version(&self) -> &str {
+        match self {
+            Self::BuiltIn(kind) => kind.api_version(),
+            Self::Custom { api_version, .. } => api_version,
+        }
+    }
+
+    /// The built-in kind, if it is one.
+    pub fn built_in(&self) -> Option<Kind> {
+        match self {
+            Self::BuiltIn(kind) => Some(*kind),
+            Self::Custom { .. } => None,
+        }
+    }
+}
+
+/// What every object says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Metadata {
+    /// empty for a generated name
+    #[serde(deserialize_with = "null_is_absent")]
+    pub name: String,
+    /// prefix of a name that the API server completes
+    #[serde(deserialize_with = "null_is_absent")]
+    pub generate_name: String,
+    /// empty where the manifest names none
+    #[serde(deserialize_with = "null_is_absent")]
+    pub namespace: String,
+    /// labels of the object itself
+    #[serde(deserialize_with = "null_is_absent")]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// One pod spec of a workload.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PodTemplate {
+    /// JSON Pointer of the pod spec in the object.
+    pub pointer: String,
+    /// The pod spec with the API server's defaults.
+    pub spec: PodSpec,
+}
+
+/// An object that carries pod specs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Workload {
+    /// What it is.
+    pub kind: WorkloadKind,
+    /// Its name, namespace and labels.
+    pub metadata: Metadata,
+    /// Its pod specs; a custom workload may have several or none.
+    pub templates: Vec<PodTemplate>,
+    /// How it replaces its pods, where the kind has a strategy.
+    pub strategy: Option<UpdateStrategy>,
+}
+
+impl Workload {
+    /// The name, or the prefix of a generated one.
+    pub fn name(&self) -> &str {
+        if self.metadata.name.is_empty() { &self.metadata.generate_name } else { &self.metadata.name }
+    }
+}
+
+/// Why an object cannot be judged.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum UnreadableWorkload {
+    /// The kind is known, the apiVersion is not the one that serves it.
+    #[error("{kind} of apiVersion {found} is not known; write {expected}")]
+    ApiVersion {
+        /// the kind
+        kind: Kind,
+        /// as written
+        found: String,
+        /// as served
+        expected: &'static str,
+    },
+    /// A pod spec that must be there is not.
+    #[error("{pointer} is missing; write the pod spec there")]
+    PodSpecMissing {
+        /// where it must stand
+        pointer: String,
+    },
+    /// A pod spec runs nothing, which the API server refuses.
+    #[error("{pointer}/containers is missing or empty; write at least one container")]
+    NoContainers {
+        /// of the pod spec
+        pointer: String,
+    },
+    /// A field has the wrong type; the text says which.
+    #[error("{detail}")]
+    Field {
+        /// the pointer of the part that could not be read
+        pointer: String,
+        /// what the reader said
+        detail: String,
+    },
+}
+
+impl UnreadableWorkload {
+    /// The JSON Pointer to look at.
+    pub fn pointer(&self) -> &str {
+        match self {
+            Self::ApiVersion { .. } => "/apiVersion",
+            Self::PodSpecMissing { pointer } | Self::NoContainers { pointer } | Self::Field { pointer, .. } => pointer,
+        }
+    }
+}
+
+impl fmt::Display for WorkloadKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+impl Workload {
+    /// Reads a workload from a manifest; none for a kind that carries no pods. An item of a typed list may
+    /// leave out what it is, so that is told apart.
+    ///
+    /// # Errors
+    /// The object is a workload and cannot be judged.
+    pub fn read<'de, T>(
+        root: T,
+        api_version: &str,
+        kind: &str,
+        custom: &[&CustomWorkload],
+    ) -> Result<Option<Self>, UnreadableWorkload>
+    where
+        T: Tree<'de>,
+        T::Error: fmt::Display,
+    {
+        if let Some(custom) = custom.iter().find(|custom| custom.api_version == api_version && custom.kind == kind) {
+            return Self::read_custom(root, custom).map(Some);
+        }
+        let Some(kind) = Kind::named(kind) else { return Ok(None) };
+        if api_version != kind.api_version() {
+            return Err(UnreadableWorkload::ApiVersion { kind, found: api_version.to_owned(), expected: kind.api_version() });
+        }
+        let pointer = kind.pod_spec_pointer();
+        let node = root
+            .at(pointer)
+            .filter(|node| !node.is_null())
+            .ok_or_else(|| UnreadableWorkload::PodSpecMissing { pointer: pointer.to_owned() })?;
+        let template = read_template(node, Some(kind), pointer.to_owned())?;
+        if template.spec.containers.is_empty() {
+            return Err(UnreadableWorkload::NoContainers { pointer: template.pointer });
+        }
+        Ok(Some(Self {
+            kind: WorkloadKind::BuiltIn(kind),
+            metadata: read_metadata(root)?,
+            templates: vec![template],
+            strategy: UpdateStrategy::read(kind, root).map_err(|error| field("/spec", &error))?,
+        }))
+    }
+
+    fn read_custom<'de, T>(root: T, custom: &CustomWorkload) -> Result<Self, UnreadableWorkload>
+    where
+        T: Tree<'de>,
+        T::Error: fmt::Display,
+    {
+        let mut templates = Vec::new();
+        for pointer in &custom.pod_templates {
+            let pointer = format!("{pointer}/spec");
+            // A Rollout may name a Deployment instead of holding a template.
+            if let Some(node) = root.at(&pointer).filter(|node| !node.is_null()) {
+                templates.push(read_template(node, None, pointer)?);
+            }
+        }
+        Ok(Self {
+            kind: WorkloadKind::Custom { api_version: custom.api_version.clone(), kind: custom.kind.clone() },
+            metadata: read_metadata(root)?,
+            templates,
+            strategy: None,
+        })
+    }
+}
+
+fn read_template<'de, T>(node: T, kind: Option<Kind>, pointer: String) -> Result<PodTemplate, UnreadableWorkload>
+where
+    T: Tree<'de>,
+    T::Error: fmt::Display,
+{
+    let mut spec = PodSpec::deserialize(node).map_err(|error| field(&pointer, &error))?;
+    defaults::fill_in(kind, &mut spec);
+    Ok(PodTemplate { pointer, spec })
+}
+
+fn read_metadata<'de, T>(root: T) -> Result<Metadata, UnreadableWorkload>
+where
+    T: Tree<'de>,
+    T::Error: fmt::Display,
+{
+    match root.get("metadata") {
+        Some(node) => null_is_absent(node).map_err(|error| field("/metadata", &error)),
+        None => Ok(Metadata::default()),
+    }
+}
+
+fn field(pointer: &str, error: &impl fmt::Display) -> UnreadableWorkload {
+    UnreadableWorkload::Field { pointer: pointer.to_owned(), detail: error.to_string() }
+}

@@ -1,0 +1,16 @@
+//! The custom resources as they travel, and the one way from them to validated core types.
+
+mod policy;
+mod schema;
+mod status;
+
+pub use policy::{
+    ClusterImmutablePolicy, ClusterImmutablePolicySpec, ClusterMatch, ImmutablePolicy, ImmutablePolicySpec, Match,
+};
+pub use schema::crds;
+pub use status::{ConditionType, EffectiveRuleStatus, PolicyStatus};
+
+/// API group of every custom resource.
+pub const GROUP: &str = "immutable.dev";
+/// The version that is served and stored.
+pub const API_VERSION: &str = "immutable.dev/v1alpha1";

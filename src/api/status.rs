@@ -1,0 +1,70 @@
+//! What the operator reports of a policy.
+
+use immutable_core::policy::{EffectiveRule, Enforcement, RuleSource};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What the operator reports of a policy.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyStatus {
+    /// The generation that the rest was computed from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Ready, Reconciling, Stalled, Enforced.
+    #[serde(default)]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    /// The rules that are on, and who switched each on: what the API server pruned is not among them.
+    #[serde(default)]
+    pub effective_rules: Vec<EffectiveRuleStatus>,
+    /// Names of the ValidatingAdmissionPolicies and bindings that enforce it.
+    #[serde(default)]
+    pub native_policies: Vec<String>,
+    /// What it leaves open or judges anew, because it does not judge every kind.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gaps: Vec<String>,
+}
+
+/// A rule that is on.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+pub struct EffectiveRuleStatus {
+    /// Its id, such as image-digest.
+    pub rule: String,
+    /// What happens when it is broken.
+    pub enforcement: Enforcement,
+    /// Who switched it on.
+    pub from: RuleSource,
+}
+
+impl From<&EffectiveRule> for EffectiveRuleStatus {
+    fn from(rule: &EffectiveRule) -> Self {
+        Self { rule: rule.rule.id().to_owned(), enforcement: rule.enforcement, from: rule.from }
+    }
+}
+
+/// The conditions of a policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConditionType {
+    /// It is compiled, written and type-checked.
+    Ready,
+    /// The operator is at work on a new generation.
+    Reconciling,
+    /// It cannot be compiled or written until somebody changes something.
+    Stalled,
+    /// Its denial was seen, at this generation.
+    Enforced,
+}
+
+impl ConditionType {
+    /// As it stands in the status.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ready => "Ready",
+            Self::Reconciling => "Reconciling",
+            Self::Stalled => "Stalled",
+            Self::Enforced => "Enforced",
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! `immutable check`: judges manifests, offline.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::ValueEnum;
+use immutable_core::evaluate::Facts;
+use immutable_core::policy::{Enforcement, Policy};
+
+use super::exit::{Exit, refuse};
+use super::judge::{Context, Fact, Judged, fact, unreadable_entry};
+use super::policies;
+use crate::manifest::{Glob, ManifestError, discover, load, map_documents, read_stdin};
+use crate::output::{self, Format, Outcome, Report};
+
+/// Checks manifests against policies, without a cluster
+///
+/// Without --policy it checks the Stateless profile at Enforce. Exit codes: 0 nothing fails, 1 something
+/// fails, 2 usage or unreadable input, 3 could not finish.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Files and folders with YAML or JSON; - is standard input
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// File with policies; may be given several times
+    #[arg(long, value_name = "FILE")]
+    policy: Vec<PathBuf>,
+    /// How results are written
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    output: Format,
+    /// The weakest enforcement whose findings exit 1
+    #[arg(long, value_enum, default_value_t = FailOn::Enforce)]
+    fail_on: FailOn,
+    /// Labels of the namespaces that the input does not hold, KEY=VALUE; may be given several times
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_label)]
+    namespace_labels: Vec<(String, String)>,
+    /// Namespace of objects that name none
+    #[arg(short, long, default_value = "default", value_name = "NAMESPACE")]
+    namespace: String,
+    /// Paths to leave out, below the folders given; may be given several times
+    #[arg(long, value_name = "GLOB")]
+    exclude: Vec<Glob>,
+    /// List the rules that hold, too
+    #[arg(long)]
+    show_pass: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum FailOn {
+    Enforce,
+    Warn,
+    Audit,
+}
+
+impl FailOn {
+    fn level(self) -> Enforcement {
+        match self {
+            Self::Enforce => Enforcement::Enforce,
+            Self::Warn => Enforcement::Warn,
+            Self::Audit => Enforcement::Audit,
+        }
+    }
+}
+
+fn parse_label(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// A text of the input: read once, judged and looked through for facts.
+struct Input {
+    name: String,
+    named: bool,
+    text: String,
+}
+
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
+    let policies = match policies::read(&arguments.policy) {
+        Ok(policies) if arguments.policy.is_empty() => vec![Policy::builtin_stateless()].into_iter().chain(policies).collect(),
+        Ok(policies) => policies,
+        Err(errors) => return refuse(errors),
+    };
+    let discovery = discover(&arguments.paths, &arguments.exclude);
+    let mut check = Check::new(arguments, &policies);
+    check.fail(discovery.errors);
+    let inputs = || {
+        discovery.sources.iter().map(|source| {
+            let text = if source.name == "-" { read_stdin() } else { load(source) }?;
+            Ok(Input { name: source.name.clone(), named: source.named, text })
+        })
+    };
+    if needs_facts(&policies) {
+        // Facts may stand behind what depends on them, in another file even: all texts are kept for a second look.
+        let kept: Vec<Result<Input, ManifestError>> = inputs().collect();
+        for input in kept.iter().flatten() {
+            check.learn(input);
+        }
+        for input in kept {
+            check.judge(input);
+        }
+    } else {
+        for input in inputs() {
+            check.judge(input);
+        }
+    }
+    check.finish()
+}
+
+fn needs_facts(policies: &[Policy]) -> bool {
+    policies.iter().any(|policy| {
+        !policy.matching.namespaces.selector.is_empty() || policy.rules.iter().any(|rule| rule.checks.config.is_some())
+    })
+}
+
+struct Check<'a> {
+    arguments: &'a Arguments,
+    context: Context<'a>,
+    report: Report,
+    exit: Exit,
+    unknown_labels: BTreeSet<(String, String)>,
+}
+
+impl<'a> Check<'a> {
+    fn new(arguments: &'a Arguments, policies: &'a [Policy]) -> Self {
+        let given: BTreeMap<String, String> = arguments.namespace_labels.iter().cloned().collect();
+        let context = Context {
+            policies: policies.iter().map(|policy| (Arc::from(policy.id.to_string()), policy)).collect(),
+            custom: policies.iter().flat_map(Policy::custom_workloads).collect(),
+            facts: Facts::default(),
+            namespaces: BTreeMap::new(),
+            given_labels: (!given.is_empty()).then_some(given),
+            default_namespace: arguments.namespace.clone(),
+            show_pass: arguments.show_pass,
+        };
+        Self { arguments, context, report: Report::default(), exit: Exit::Success, unknown_labels: BTreeSet::new() }
+    }
+
+    /// Takes in the facts of an input; what is wrong with it is told when it is judged.
+    fn learn(&mut self, input: &Input) {
+        let namespace = self.context.default_namespace.clone();
+        let facts = map_documents(&input.name, &input.text, input.named, |object| fact(object, &namespace)).results;
+        for fact in facts.into_iter().flatten().flatten() {
+            match fact {
+                Fact::Config { kind, namespace, name, immutable } => {
+                    self.context.facts.insert(kind, &namespace, &name, immutable);
+                }
+                Fact::Namespace { name, labels } => {
+                    self.context.namespaces.insert(name, labels);
+                }
+            }
+        }
+    }
+
+    fn judge(&mut self, input: Result<Input, ManifestError>) {
+        let input = match input {
+            Ok(input) => input,
+            Err(error) => return self.fail([error]),
+        };
+        let documents = map_documents(&input.name, &input.text, input.named, |object| self.context.judge(object));
+        self.report.others += documents.others as u64;
+        for result in documents.results {
+            match result {
+                Ok(judged) => self.take(judged),
+                Err(error) => self.fail([error]),
+            }
+        }
+    }
+
+    fn take(&mut self, judged: Judged) {
+        let Judged { is_workload, passes, entries, error, unknown_labels } = judged;
+        self.report.summary.resources += u64::from(is_workload);
+        self.report.summary.pass += passes;
+        self.unknown_labels.extend(unknown_labels);
+        if let Some(error) = error {
+            eprintln!("{error}");
+            self.exit = self.exit.max(Exit::Input);
+        }
+        let weakest = self.arguments.fail_on.level();
+        for entry in &entries {
+            let summary = &mut self.report.summary;
+            match entry.outcome {
+                Outcome::Pass => {}
+                Outcome::Skip => summary.skip += 1,
+                Outcome::Warn => summary.warn += 1,
+                Outcome::Fail => summary.fail += 1,
+                Outcome::Error => summary.error += 1,
+            }
+            let counts = matches!(entry.outcome, Outcome::Warn | Outcome::Fail | Outcome::Error);
+            if counts && entry.enforcement.is_some_and(|enforcement| enforcement >= weakest) {
+                self.exit = self.exit.max(Exit::Failure);
+            }
+        }
+        self.report.entries.extend(entries);
+    }
+
+    /// Records inputs that cannot be judged.
+    fn fail(&mut self, errors: impl IntoIterator<Item = ManifestError>) {
+        for error in errors {
+            eprintln!("{error}");
+            self.report.summary.error += 1;
+            self.report.entries.push(unreadable_entry(&error));
+            self.exit = self.exit.max(Exit::Input);
+        }
+    }
+
+    fn finish(self) -> anyhow::Result<Exit> {
+        for (policy, namespace) in &self.unknown_labels {
+            eprintln!(
+                "warning: the labels of namespace {namespace} are not known, so it counts as matched by policy {policy}; \
+                 give its Namespace as input or --namespace-labels"
+            );
+        }
+        let stdout = std::io::stdout();
+        let options = output::Options {
+            color: stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+            width: None,
+            version: env!("CARGO_PKG_VERSION"),
+        };
+        let mut out = std::io::BufWriter::new(stdout.lock());
+        output::write(self.arguments.output, &self.report, &options, &mut out)?;
+        out.flush()?;
+        Ok(self.exit)
+    }
+}

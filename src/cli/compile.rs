@@ -1,0 +1,60 @@
+//! `immutable compile`: prints what the API server would be given.
+
+use std::path::PathBuf;
+
+use immutable_core::native::compile;
+use jiff::Timestamp;
+
+use super::exit::{Exit, print, refuse};
+use super::policies;
+use crate::operator::DEFAULT_NAMESPACE;
+
+/// Prints the ValidatingAdmissionPolicies and bindings of policies
+///
+/// They are complete: `immutable compile policy.yaml | kubectl apply -f -` enforces without an operator.
+/// Nothing then removes or updates them, and without --owner nothing owns them.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Files with policies; - is standard input
+    #[arg(required = true, value_name = "POLICY")]
+    policies: Vec<PathBuf>,
+    /// The operator's own namespace, which is left out unless a policy names it
+    #[arg(long, default_value = DEFAULT_NAMESPACE, value_name = "NAMESPACE")]
+    operator_namespace: String,
+}
+
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
+    let policies = match policies::read(&arguments.policies) {
+        Ok(policies) => policies,
+        Err(errors) => return refuse(errors),
+    };
+    let now = Timestamp::now();
+    let compilation = compile(&policies, &arguments.operator_namespace, now);
+    let mut exit = Exit::Success;
+    for policy in &policies {
+        let Some(compiled) = compilation.policies.get(&policy.id) else { continue };
+        if let Some(error) = &compiled.error {
+            eprintln!("{}: {error}", policy.id);
+            exit = Exit::Input;
+        }
+        if let Some(suspension) = policy.suspension.as_ref().filter(|_| policy.is_suspended(now)) {
+            eprintln!("{}: suspended until {}, so it comes to nothing now", policy.id, suspension.until);
+        }
+        for gap in &compiled.gaps {
+            eprintln!("{}: {gap}", policy.id);
+        }
+        if policy.rules.iter().any(|rule| rule.checks.config.is_some()) {
+            eprintln!(
+                "{}: immutable-config is enforced when a ConfigMap or Secret is created; a reference to an older one \
+                 is seen by check and scan only",
+                policy.id
+            );
+        }
+    }
+    let mut text = String::new();
+    for object in compilation.objects() {
+        text.push_str("---\n");
+        text.push_str(&crate::manifest::to_yaml(&object.manifest(None))?);
+    }
+    print(&text).map(|_| exit)
+}

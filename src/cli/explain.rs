@@ -1,0 +1,69 @@
+//! `immutable explain`: what a rule is for, and what to write. The same text becomes `docs/rules/`.
+
+use immutable_core::policy::Profile;
+use immutable_core::rules::{RuleId, RuleSettings};
+
+use super::exit::{Exit, print, refuse};
+
+/// Explains a rule: its reason, an example and what to write
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Id of a rule, such as image-digest; without it all are listed
+    rule: Option<String>,
+}
+
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
+    let Some(name) = &arguments.rule else { return print(&list()) };
+    match RuleId::named(name) {
+        Some(rule) => print(&rule_page(rule)),
+        None => {
+            let nearest = RuleId::ALL.iter().map(|rule| (strsim::damerau_levenshtein(name, rule.id()), rule.id())).min();
+            let suggestion = nearest.map_or_else(String::new, |(_, id)| format!("; did you mean {id}?"));
+            refuse([format!("there is no rule {name}{suggestion} `immutable explain` lists all")])
+        }
+    }
+}
+
+fn list() -> String {
+    RuleId::ALL.iter().fold(String::new(), |text, rule| {
+        let document = rule.document();
+        text + &format!("{:28}{:10}{}\n", rule.id(), document.severity.name(), document.title)
+    })
+}
+
+/// The page of a rule, in Markdown.
+pub fn rule_page(rule: RuleId) -> String {
+    let document = rule.document();
+    let profiles: Vec<&str> = rule
+        .profiles()
+        .iter()
+        .map(|profile| match profile {
+            Profile::Stateless => "Stateless",
+            Profile::Stateful => "Stateful",
+            Profile::Infrastructure => "Infrastructure",
+            Profile::None => "None",
+        })
+        .collect();
+    let profiles = if profiles.is_empty() { "in no profile; name it in spec.rules".to_owned() } else { profiles.join(", ") };
+    let defaults = RuleSettings::default_settings(rule);
+    let settings = if defaults.as_object().is_none_or(serde_json::Map::is_empty) {
+        "It has no settings but `enforcement`.".to_owned()
+    } else {
+        format!("Settings and what they are if absent: `{defaults}`, beside `enforcement`.")
+    };
+    format!(
+        "# {id}: {title}\n\n\
+         Severity {severity}. Category {category}. Profiles: {profiles}. Field: `spec.rules.{field}`.\n\n\
+         ## Why\n\n{reason}\n\n## What to write\n\n{remedy}\n\n## Settings\n\n{settings}\n\n\
+         ## A finding\n\n```yaml\n{bad}```\n\n## None\n\n```yaml\n{good}```\n",
+        id = rule.id(),
+        title = document.title,
+        severity = document.severity.name(),
+        category = document.category.name(),
+        field = RuleSettings::field(rule),
+        reason = document.reason,
+        remedy = document.remedy,
+        bad = document.bad,
+        good = document.good,
+    )
+}

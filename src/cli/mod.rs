@@ -1,0 +1,69 @@
+//! The command line: one file per subcommand.
+
+mod check;
+mod compile;
+mod completion;
+mod crds;
+mod exit;
+mod explain;
+mod judge;
+mod operator;
+mod policies;
+mod suspend;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use exit::Exit;
+pub use explain::rule_page;
+
+/// Checks, compiles and enforces the immutability of Kubernetes workloads.
+#[derive(Debug, Parser)]
+#[command(name = "immutable", version, arg_required_else_help = true, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Check(check::Arguments),
+    Compile(compile::Arguments),
+    Crds(crds::Arguments),
+    Explain(explain::Arguments),
+    Suspend(suspend::SuspendArguments),
+    Resume(suspend::ResumeArguments),
+    Operator(operator::Arguments),
+    Completion(completion::Arguments),
+    /// Prints the version
+    Version,
+}
+
+impl Cli {
+    /// Runs the subcommand. Errors go to stderr, results to stdout.
+    pub fn run(self) -> ExitCode {
+        let result = match self.command {
+            Command::Check(arguments) => check::run(&arguments),
+            Command::Compile(arguments) => compile::run(&arguments),
+            Command::Crds(arguments) => crds::run(&arguments),
+            Command::Explain(arguments) => explain::run(&arguments),
+            Command::Suspend(arguments) => suspend::suspend(&arguments),
+            Command::Resume(arguments) => suspend::resume(&arguments),
+            Command::Operator(arguments) => operator::run(&arguments),
+            Command::Completion(arguments) => completion::run(&arguments),
+            Command::Version => exit::print(&format!("immutable {}\n", env!("CARGO_PKG_VERSION"))),
+        };
+        result.unwrap_or_else(|error| {
+            // A reader that has seen enough, such as `head`, is no fault.
+            let broken_pipe = error.chain().any(|cause| {
+                cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+            });
+            if !broken_pipe {
+                eprintln!("error: {error:#}");
+            }
+            Exit::Unfinished
+        })
+        .into()
+    }
+}

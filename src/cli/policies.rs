@@ -1,0 +1,110 @@
+//! Policies from files, for `check` and `compile`.
+
+use std::path::PathBuf;
+
+use immutable_core::policy::Policy;
+
+use crate::api::{ClusterImmutablePolicy, ImmutablePolicy};
+use crate::manifest::{ErrorKind, ManifestError, Object, discover, load, map_documents, read_stdin};
+
+/// Reads every policy of some files; all that is wrong with any of them otherwise.
+pub(super) fn read(paths: &[PathBuf]) -> Result<Vec<Policy>, Vec<ManifestError>> {
+    let mut policies = Vec::new();
+    let mut errors = Vec::new();
+    let discovery = discover(paths, &[]);
+    errors.extend(discovery.errors);
+    for source in &discovery.sources {
+        let text = if source.name == "-" { read_stdin() } else { load(source) };
+        let text = match text {
+            Ok(text) => text,
+            Err(error) => {
+                errors.push(error);
+                continue;
+            }
+        };
+        let mut found = 0;
+        for result in map_documents(&source.name, &text, true, policy).results {
+            match result {
+                Err(error) => errors.push(error),
+                Ok(None) => {}
+                Ok(Some(Err(problems))) => {
+                    found += 1;
+                    errors.extend(problems);
+                }
+                Ok(Some(Ok(policy))) => {
+                    found += 1;
+                    policies.push(policy);
+                }
+            }
+        }
+        if found == 0 && errors.is_empty() {
+            errors.push(ManifestError {
+                file: source.name.clone(),
+                position: crate::manifest::Position { line: 1, column: 1 },
+                message: "holds no ClusterImmutablePolicy and no ImmutablePolicy".to_owned(),
+                kind: ErrorKind::Value,
+            });
+        }
+    }
+    if errors.is_empty() { Ok(policies) } else { Err(errors) }
+}
+
+/// The policy that an object is, if it is one.
+fn policy(object: &Object<'_>) -> Option<Result<Policy, Vec<ManifestError>>> {
+    if object.api_version() != crate::api::API_VERSION {
+        return object.api_version().starts_with("immutable.dev/").then(|| {
+            let message = format!("apiVersion {} is not known; write {}", object.api_version(), crate::api::API_VERSION);
+            Err(vec![object.error("/apiVersion", ErrorKind::Value, message)])
+        });
+    }
+    let validated = match object.kind() {
+        "ClusterImmutablePolicy" => object.view::<ClusterImmutablePolicy>().map(|policy| policy.validate()),
+        "ImmutablePolicy" => object.view::<ImmutablePolicy>().map(|policy| policy.validate()),
+        _ => return None,
+    };
+    Some(match validated {
+        Ok(Ok(policy)) => Ok(policy),
+        Ok(Err(problems)) => Err(problems
+            .iter()
+            .map(|problem| {
+                let pointer = format!("/{}", problem.field.replace(['.', '['], "/").replace(']', ""));
+                object.error(&pointer, ErrorKind::Value, problem.to_string())
+            })
+            .collect()),
+        Err(mut error) => {
+            error.message = with_suggestion(&error.message);
+            Err(vec![error])
+        }
+    })
+}
+
+/// Adds the nearest known name to what serde says of an unknown field or variant.
+fn with_suggestion(message: &str) -> String {
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let is_unknown = message.contains("unknown field") || message.contains("unknown variant");
+    let (true, Some(unknown)) = (is_unknown, quoted.next()) else { return message.to_owned() };
+    let nearest = quoted
+        .map(|known| (strsim::damerau_levenshtein(unknown, known), known))
+        .filter(|(distance, known)| *distance <= known.len().max(unknown.len()) / 2)
+        .min();
+    match nearest {
+        Some((_, known)) => {
+            let start = message.find(", expected").unwrap_or(message.len());
+            format!("{}; did you mean {known}?", &message[..start])
+        }
+        None => message.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_suggestion;
+
+    #[test]
+    fn an_unknown_name_gets_the_nearest_known_one() {
+        let message = "spec.rules: unknown field `imageTags`, expected one of `imageTag`, `imageDigest`";
+        assert_eq!(with_suggestion(message), "spec.rules: unknown field `imageTags`; did you mean imageTag?");
+        let message = "unknown field `zzz`, expected one of `imageTag`, `imageDigest`";
+        assert_eq!(with_suggestion(message), message);
+    }
+}

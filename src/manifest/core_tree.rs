@@ -1,0 +1,13 @@
+//! The core reads its views from the spanned tree.
+
+use super::tree::{Node, Value};
+
+impl<'tree> immutable_core::workload::Tree<'tree> for Node<'tree> {
+    fn get(self, key: &str) -> Option<Self> {
+        Node::get(self, key)
+    }
+
+    fn is_null(self) -> bool {
+        matches!(self.value(), Value::Null)
+    }
+}

@@ -1,0 +1,127 @@
+//! What the status of a policy says, as a function of what was seen. Pure.
+
+use immutable_core::native::Compiled;
+use immutable_core::policy::{Enforcement, Policy};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use super::cluster::KnownPolicy;
+use super::proof::ProofState;
+use crate::api::{ConditionType, EffectiveRuleStatus, PolicyStatus};
+
+/// How long a message of a condition may be; the API server takes 32 KiB.
+const LONGEST_MESSAGE: usize = 1024;
+
+/// How far the native objects of a policy are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Written, and type-checked or not checked in time.
+    Done,
+    /// Being written or type-checked.
+    Working(String),
+    /// It goes no further without somebody; reason and message.
+    Failed(&'static str, String),
+}
+
+/// Everything that the status of one policy is computed from.
+pub struct Seen<'a> {
+    /// What it came to.
+    pub compiled: Option<&'a Compiled>,
+    /// How far its native objects are.
+    pub progress: Progress,
+    /// What the last proof said.
+    pub proof: &'a ProofState,
+}
+
+/// The status of a policy, with the times of conditions that have not changed.
+pub fn status(known: &KnownPolicy, seen: &Seen<'_>, now: Timestamp) -> PolicyStatus {
+    let mut status = PolicyStatus { observed_generation: Some(known.generation), ..PolicyStatus::default() };
+    let mut conditions = Vec::new();
+    match &known.policy {
+        Err(problems) => {
+            let message = problems.join("; ");
+            conditions.push((ConditionType::Ready, "False", "InvalidPolicy", message.clone()));
+            conditions.push((ConditionType::Stalled, "True", "InvalidPolicy", message.clone()));
+            conditions.push((ConditionType::Enforced, "False", "InvalidPolicy", message));
+        }
+        Ok(policy) => {
+            status.effective_rules = policy.rules.iter().map(EffectiveRuleStatus::from).collect();
+            if let Some(compiled) = seen.compiled {
+                status.native_policies =
+                    compiled.admission_policies.iter().chain(&compiled.bindings).cloned().collect();
+                status.gaps.clone_from(&compiled.gaps);
+            }
+            readiness(policy, &seen.progress, now, &mut conditions);
+            conditions.push(enforced(policy, seen, now));
+        }
+    }
+    status.conditions =
+        conditions.into_iter().map(|condition| dated(condition, known, now)).collect();
+    status
+}
+
+type Draft = (ConditionType, &'static str, &'static str, String);
+
+fn readiness(policy: &Policy, progress: &Progress, now: Timestamp, conditions: &mut Vec<Draft>) {
+    match progress {
+        Progress::Failed(reason, message) => {
+            conditions.push((ConditionType::Ready, "False", reason, message.clone()));
+            conditions.push((ConditionType::Stalled, "True", reason, message.clone()));
+        }
+        Progress::Working(message) => {
+            conditions.push((ConditionType::Ready, "Unknown", "Progressing", message.clone()));
+            conditions.push((ConditionType::Reconciling, "True", "Progressing", message.clone()));
+        }
+        Progress::Done if policy.is_suspended(now) => {
+            conditions.push((ConditionType::Ready, "True", "Suspended", suspension(policy)));
+        }
+        Progress::Done => {
+            conditions.push((ConditionType::Ready, "True", "Compiled", "compiled, written and type-checked".to_owned()));
+        }
+    }
+}
+
+fn suspension(policy: &Policy) -> String {
+    policy.suspension.as_ref().map_or_else(String::new, |suspension| {
+        format!("suspended until {}: {}", suspension.until, suspension.reason)
+    })
+}
+
+fn enforced(policy: &Policy, seen: &Seen<'_>, now: Timestamp) -> Draft {
+    let (status, reason, message) = if policy.is_suspended(now) {
+        ("False", "Suspended", suspension(policy))
+    } else if !policy.rules.iter().any(|rule| rule.enforcement == Enforcement::Enforce) {
+        ("False", "NotEnforcing", "no rule is at Enforce; findings are only warned about or recorded".to_owned())
+    } else if let Progress::Failed(reason, message) = &seen.progress {
+        ("False", *reason, message.clone())
+    } else {
+        match seen.proof {
+            ProofState::Proven { namespace } => {
+                ("True", "Proven", format!("a dry-run create of a violating PodTemplate in namespace {namespace} was denied"))
+            }
+            ProofState::NothingToProve(why) => ("Unknown", "NothingToProve", why.clone()),
+            ProofState::Pending => ("False", "Pending", "not yet seen in force".to_owned()),
+            ProofState::Admitted { namespace } => (
+                "False",
+                "NotInForce",
+                format!("a dry-run create of a violating PodTemplate in namespace {namespace} was let in"),
+            ),
+            ProofState::Unknown(why) => ("Unknown", "ProofFailed", format!("whether it is in force could not be seen: {why}")),
+        }
+    };
+    (ConditionType::Enforced, status, reason, message)
+}
+
+/// A condition with the time of its last change: that of the stored one where the status is the same.
+fn dated((condition, status, reason, message): Draft, known: &KnownPolicy, now: Timestamp) -> Condition {
+    let stored = known.status.conditions.iter().find(|stored| stored.type_ == condition.name());
+    let since = stored.filter(|stored| stored.status == status).map_or(Time(now), |stored| stored.last_transition_time.clone());
+    Condition {
+        type_: condition.name().to_owned(),
+        status: status.to_owned(),
+        reason: reason.to_owned(),
+        message: message.chars().take(LONGEST_MESSAGE).collect(),
+        last_transition_time: since,
+        observed_generation: Some(known.generation),
+    }
+}

@@ -1,0 +1,151 @@
+//! The operator: watch events fill a picture of the cluster, the core decides on it, the writer acts.
+
+mod cluster;
+mod conditions;
+mod leader;
+mod proof;
+mod reconcile;
+mod server;
+mod watch;
+mod write;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use futures::StreamExt;
+use kube::{Client, Config};
+use tokio::sync::watch as channel;
+use tokio_util::sync::CancellationToken;
+
+use crate::telemetry::Metrics;
+pub use cluster::Cluster;
+use reconcile::Reconciler;
+pub use write::set_suspension;
+use server::Health;
+
+/// The namespace where none is known from the pod.
+pub const DEFAULT_NAMESPACE: &str = "immutable-system";
+/// The ClusterRole that owns what is compiled.
+pub const DEFAULT_OWNER: &str = "immutable-operator-owner";
+/// Where a pod finds its own namespace.
+const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
+/// Events that come together are handled together.
+const SETTLE: Duration = Duration::from_millis(20);
+
+/// What a person may set.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// The operator's own namespace, which is never judged unless a policy names it.
+    pub namespace: Option<String>,
+    /// The ClusterRole that owns what is compiled.
+    pub owner: Option<String>,
+    /// Where health and metrics are served.
+    pub listen: Option<SocketAddr>,
+}
+
+/// Runs the operator until it is told to stop.
+///
+/// # Errors
+/// It cannot start: no API server, no address, no owner outside a cluster.
+pub async fn run(settings: Settings) -> anyhow::Result<()> {
+    let in_cluster = std::env::var_os("KUBECONFIG").is_none()
+        && std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
+        && Path::new(NAMESPACE_FILE).exists();
+    let config = if in_cluster { Config::incluster()? } else { Config::infer().await? };
+    let own_namespace = in_cluster.then(|| config.default_namespace.clone());
+    let namespace = settings.namespace.or(own_namespace).unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
+    let owner = settings.owner.unwrap_or_else(|| DEFAULT_OWNER.to_owned());
+    let listen = settings.listen.unwrap_or_else(|| {
+        if in_cluster { SocketAddr::from(([0, 0, 0, 0], 8080)) } else { SocketAddr::from(([127, 0, 0, 1], 0)) }
+    });
+    let client = Client::try_from(config)?;
+    if !in_cluster {
+        write::prepare_outside_cluster(&client, &namespace, &owner).await?;
+    }
+
+    let metrics = Metrics::new()?;
+    let health = Health::default();
+    let stop = CancellationToken::new();
+    let (leading, is_leading) = channel::channel(false);
+    let listener = tokio::net::TcpListener::bind(listen).await?;
+    tracing::info!(address = %listener.local_addr()?, %namespace, %owner, version = env!("CARGO_PKG_VERSION"), "started");
+    let server = tokio::spawn(server::serve(listener, health.clone(), metrics.clone(), stop.clone()));
+    let election = tokio::spawn(leader::lead(client.clone(), namespace.clone(), identity(), leading, stop.clone()));
+
+    let writer = write::Writer::new(client.clone(), is_leading.clone(), owner.clone(), metrics.clone());
+    let reconciler = Reconciler::new(writer, metrics.clone(), namespace, owner.clone());
+    tokio::select! {
+        () = work(&client, &owner, is_leading, reconciler, &health, &metrics) => {}
+        () = told_to_stop() => tracing::info!("stopping"),
+    }
+    stop.cancel();
+    election.await?;
+    server.await??;
+    Ok(())
+}
+
+/// Takes in events and makes passes while this replica leads.
+async fn work(
+    client: &Client,
+    owner: &str,
+    mut is_leading: channel::Receiver<bool>,
+    mut reconciler: Reconciler,
+    health: &Health,
+    metrics: &Metrics,
+) {
+    let mut events = watch::events(client, owner);
+    let mut cluster = Cluster::default();
+    let mut due = tokio::time::Instant::now();
+    loop {
+        tokio::select! {
+            event = events.next() => {
+                let Some(event) = event else { return };
+                cluster.apply(event);
+                due = due.min(tokio::time::Instant::now() + SETTLE);
+            }
+            changed = is_leading.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                metrics.leading(*is_leading.borrow());
+                due = tokio::time::Instant::now();
+            }
+            () = tokio::time::sleep_until(due) => {
+                health.alive();
+                due = tokio::time::Instant::now() + Duration::from_secs(10);
+                if cluster.is_complete() {
+                    health.ready();
+                    if *is_leading.borrow() {
+                        let next = reconciler.pass(&mut cluster).await;
+                        due = tokio::time::Instant::now() + next.min(Duration::from_secs(10));
+                    }
+                } else {
+                    tracing::debug!(missing = ?cluster.missing(), "waiting for the first lists");
+                }
+            }
+        }
+    }
+}
+
+/// Who this replica is: the pod's name, and the process where several run under one name.
+fn identity() -> String {
+    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "local".to_owned());
+    format!("{host}-{}", std::process::id())
+}
+
+async fn told_to_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut stream) => {
+                stream.recv().await;
+            }
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = terminated => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}

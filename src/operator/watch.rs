@@ -1,0 +1,117 @@
+//! Watches -> events. One slow or forbidden kind does not stop the others: each has its own backoff.
+
+use futures::stream::{BoxStream, StreamExt, select_all};
+use immutable_core::native::{MANAGED_BY, NativeKind, Owner};
+use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::rbac::v1::ClusterRole;
+use kube::api::{Api, ApiResource, DynamicObject, PartialObjectMeta};
+use kube::core::GroupVersionKind;
+use kube::runtime::watcher::{self, watcher};
+use kube::runtime::WatchStreamExt;
+use kube::{Client, ResourceExt};
+
+use super::cluster::{Change, Event, NamespaceFacts};
+
+/// How many objects a list asks for at once: it decides the peak of memory at the start.
+const PAGE_SIZE: u32 = 100;
+
+/// Every watch of the operator, as one stream of events.
+pub fn events(client: &Client, owner: &str) -> BoxStream<'static, Event> {
+    let custom = |kind: &str, plural: &str| {
+        let gvk = GroupVersionKind::gvk(crate::api::GROUP, "v1alpha1", kind);
+        Api::<DynamicObject>::all_with(client.clone(), &ApiResource::from_gvk_with_plural(&gvk, plural))
+    };
+    let native = |kind: NativeKind| Api::<DynamicObject>::all_with(client.clone(), &native_resource(kind));
+    let config = || watcher::Config::default().page_size(PAGE_SIZE);
+    let ours = || config().labels(&format!("{}={}", MANAGED_BY.0, MANAGED_BY.1));
+    let namespaces = Api::<PartialObjectMeta<Namespace>>::all(client.clone());
+    let owners = Api::<PartialObjectMeta<ClusterRole>>::all(client.clone());
+    let named = config().fields(&format!("metadata.name={owner}"));
+    select_all([
+        changes(custom("ClusterImmutablePolicy", "clusterimmutablepolicies"), config(), "ClusterImmutablePolicy", |object| object)
+            .map(Event::ClusterPolicy)
+            .boxed(),
+        changes(custom("ImmutablePolicy", "immutablepolicies"), config(), "ImmutablePolicy", |object| object)
+            .map(Event::Policy)
+            .boxed(),
+        changes(namespaces, config(), "Namespace", namespace_facts).map(Event::Namespace).boxed(),
+        changes(native(NativeKind::Policy), ours(), NativeKind::Policy.name(), |object| object)
+            .map(|change| Event::Native(NativeKind::Policy, change))
+            .boxed(),
+        changes(native(NativeKind::Binding), ours(), NativeKind::Binding.name(), |object| object)
+            .map(|change| Event::Native(NativeKind::Binding, change))
+            .boxed(),
+        owner_changes(owners, named).map(Event::Owner).boxed(),
+    ])
+    .boxed()
+}
+
+/// How the API server serves a native kind.
+pub fn native_resource(kind: NativeKind) -> ApiResource {
+    let gvk = GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", kind.name());
+    let plural = match kind {
+        NativeKind::Policy => "validatingadmissionpolicies",
+        NativeKind::Binding => "validatingadmissionpolicybindings",
+    };
+    ApiResource::from_gvk_with_plural(&gvk, plural)
+}
+
+/// The changes of one kind, already narrowed to what is kept of it.
+fn changes<K, T>(
+    api: Api<K>,
+    config: watcher::Config,
+    what: &'static str,
+    narrow: impl Fn(K) -> T + Send + Copy + 'static,
+) -> impl futures::Stream<Item = Change<T>> + Send
+where
+    K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
+    T: Send + 'static,
+{
+    let mut initial = Vec::new();
+    watcher(api, config).default_backoff().filter_map(move |event| {
+        let change = match event {
+            Ok(watcher::Event::Init) => {
+                initial.clear();
+                None
+            }
+            Ok(watcher::Event::InitApply(object)) => {
+                initial.push(narrow(object));
+                None
+            }
+            Ok(watcher::Event::InitDone) => Some(Change::Reset(std::mem::take(&mut initial))),
+            Ok(watcher::Event::Apply(object)) => Some(Change::Apply(narrow(object))),
+            Ok(watcher::Event::Delete(object)) => Some(Change::Delete(narrow(object))),
+            Err(error) => {
+                tracing::warn!(kind = what, %error, "watch failed; it is tried again");
+                None
+            }
+        };
+        std::future::ready(change)
+    })
+}
+
+/// The owner's changes: one that is being deleted owns nothing any more.
+fn owner_changes(
+    api: Api<PartialObjectMeta<ClusterRole>>,
+    config: watcher::Config,
+) -> impl futures::Stream<Item = Change<Owner>> + Send {
+    changes(api, config, "ClusterRole", |object| {
+        let going = object.metadata.deletion_timestamp.is_some();
+        (going, Owner { name: object.name_any(), uid: object.metadata.uid.unwrap_or_default() })
+    })
+    .map(|change| match change {
+        Change::Apply((false, owner)) => Change::Apply(owner),
+        Change::Apply((true, owner)) | Change::Delete((_, owner)) => Change::Delete(owner),
+        Change::Reset(owners) => {
+            Change::Reset(owners.into_iter().filter(|(going, _)| !going).map(|(_, owner)| owner).collect())
+        }
+    })
+}
+
+fn namespace_facts(object: PartialObjectMeta<Namespace>) -> NamespaceFacts {
+    NamespaceFacts {
+        name: object.name_any(),
+        terminating: object.metadata.deletion_timestamp.is_some(),
+        labels: object.metadata.labels.unwrap_or_default(),
+    }
+}

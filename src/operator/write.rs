@@ -1,0 +1,282 @@
+//! The only file that calls a writing API. Leadership is checked at the moment of writing, and every
+//! write names what it was decided on: correctness never rests on the lease alone.
+
+use std::time::Duration;
+
+use immutable_core::native::{Intent, NativeKind, NativeObject, Owner, Probe, SOURCE_ANNOTATION, probe_manifest};
+use immutable_core::policy::PolicyId;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::rbac::v1::ClusterRole;
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::GroupVersionKind;
+use kube::{Client, Resource, ResourceExt};
+use tokio::sync::watch;
+
+use super::watch::native_resource;
+use crate::api::PolicyStatus;
+use crate::telemetry::Metrics;
+
+/// Owns every field that the operator writes, but the leases'.
+const FIELD_MANAGER: &str = "immutable-operator";
+
+/// The default retry of the client can stall a call for minutes; nothing here may take longer.
+const DEADLINE: Duration = Duration::from_secs(15);
+
+/// Why a write did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// Somebody else leads.
+    #[error("not the leader any more")]
+    NotLeader,
+    /// Nothing may be written without an owner that garbage collection can follow.
+    #[error("the owner ClusterRole {0} is missing or is being deleted")]
+    OwnerMissing(String),
+    /// An object of this name was made by something else.
+    #[error("{kind} {name} exists and was not made from the same source; delete it or find out who made it")]
+    NotOurs {
+        /// its kind
+        kind: &'static str,
+        /// its name
+        name: String,
+    },
+    /// The API server did not answer.
+    #[error("the API server did not answer within {} s", DEADLINE.as_secs())]
+    Timeout,
+    /// The API server refused.
+    #[error("{0}")]
+    Refused(#[source] Box<kube::Error>),
+}
+
+impl WriteError {
+    /// Whether what was decided on has changed since: decide again, this is no failure.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::Refused(error) if matches!(&**error, kube::Error::Api(status) if status.is_conflict()))
+    }
+
+    fn code(&self) -> u16 {
+        match self {
+            Self::Refused(error) => match &**error {
+                kube::Error::Api(status) => status.code,
+                _ => 0,
+            },
+            _ => 0,
+        }
+    }
+}
+
+/// What the API server said to a proof.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// The policy denied it.
+    Denied,
+    /// It was let in.
+    Admitted,
+    /// Neither can be said; the text says why.
+    Unknown(String),
+}
+
+/// Writes, while this replica leads.
+#[derive(Clone)]
+pub struct Writer {
+    client: Client,
+    leading: watch::Receiver<bool>,
+    owner: String,
+    metrics: Metrics,
+}
+
+impl Writer {
+    /// A writer that writes while `leading` says so; `owner` is the ClusterRole that owns what it writes.
+    pub fn new(client: Client, leading: watch::Receiver<bool>, owner: String, metrics: Metrics) -> Self {
+        Self { client, leading, owner, metrics }
+    }
+
+    /// Carries out one intent; returns the stored object of an apply.
+    ///
+    /// # Errors
+    /// It was not carried out; the next plan may want it again.
+    pub async fn carry_out(&self, intent: &Intent, known: bool) -> Result<Option<DynamicObject>, WriteError> {
+        match intent {
+            Intent::Apply(object) => self.apply(object, known).await.map(Some),
+            Intent::Delete { kind, name, uid, resource_version } => {
+                let api = self.native(*kind);
+                let parameters = DeleteParams {
+                    preconditions: Some(Preconditions {
+                        uid: Some(uid.clone()),
+                        resource_version: Some(resource_version.clone()),
+                    }),
+                    ..DeleteParams::default()
+                };
+                match self.call("delete", kind.name(), api.delete(name, &parameters)).await {
+                    Err(WriteError::Refused(error)) if is_not_found(&error) => Ok(None),
+                    result => result.map(|_| None),
+                }
+            }
+        }
+    }
+
+    async fn apply(&self, object: &NativeObject, known: bool) -> Result<DynamicObject, WriteError> {
+        let api = self.native(object.kind());
+        // A name is made of what the object is; one that exists with another source is not ours to change.
+        if !known && let Some(stored) = self.call("get", object.kind().name(), api.get_opt(object.name())).await? {
+            let source = stored.annotations().get(SOURCE_ANNOTATION);
+            if source.map(String::as_str) != Some(object.source()) && !is_ours(&stored) {
+                return Err(WriteError::NotOurs { kind: object.kind().name(), name: object.name().to_owned() });
+            }
+        }
+        let owner = self.owner().await?;
+        let patch = Patch::Apply(object.manifest(Some(&owner)));
+        let parameters = PatchParams::apply(FIELD_MANAGER).force();
+        self.call("apply", object.kind().name(), api.patch(object.name(), &parameters, &patch)).await
+    }
+
+    /// The owner as it is at this moment: with a stale uid garbage collection would delete what was just written.
+    async fn owner(&self) -> Result<Owner, WriteError> {
+        let api: Api<ClusterRole> = Api::all(self.client.clone());
+        let role = self.call("get", "ClusterRole", api.get_metadata_opt(&self.owner)).await?;
+        role.filter(|role| role.metadata.deletion_timestamp.is_none())
+            .and_then(|role| role.metadata.uid)
+            .map(|uid| Owner { name: self.owner.clone(), uid })
+            .ok_or_else(|| WriteError::OwnerMissing(self.owner.clone()))
+    }
+
+    /// Writes the status of a policy.
+    ///
+    /// # Errors
+    /// It was not written.
+    pub async fn report(&self, id: &PolicyId, status: &PolicyStatus) -> Result<(), WriteError> {
+        let api = policy_api(&self.client, id);
+        let patch = Patch::Merge(serde_json::json!({"status": status}));
+        let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        match self.call("patch status", id.kind(), api.patch_status(&id.name, &parameters, &patch)).await {
+            Err(WriteError::Refused(error)) if is_not_found(&error) => Ok(()),
+            result => result.map(|_| ()),
+        }
+    }
+
+    /// Tries to create, in a dry run, what a policy must deny.
+    pub async fn prove(&self, probe: &Probe, namespace: &str) -> Proof {
+        let gvk = GroupVersionKind::gvk("", "v1", "PodTemplate");
+        let resource = ApiResource::from_gvk_with_plural(&gvk, "podtemplates");
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
+        let object: DynamicObject = match serde_json::from_value(probe_manifest(probe, namespace)) {
+            Ok(object) => object,
+            Err(error) => return Proof::Unknown(error.to_string()),
+        };
+        let parameters = PostParams { dry_run: true, field_manager: Some(FIELD_MANAGER.to_owned()) };
+        match self.call("prove", "PodTemplate", api.create(&parameters, &object)).await {
+            Ok(_) => Proof::Admitted,
+            Err(WriteError::Refused(error)) => match &*error {
+                kube::Error::Api(status) if status.message.contains(&format!("'{}'", probe.admission_policy)) => Proof::Denied,
+                kube::Error::Api(status) => Proof::Unknown(status.message.clone()),
+                other => Proof::Unknown(other.to_string()),
+            },
+            Err(error) => Proof::Unknown(error.to_string()),
+        }
+    }
+
+    fn native(&self, kind: NativeKind) -> Api<DynamicObject> {
+        Api::all_with(self.client.clone(), &native_resource(kind))
+    }
+
+    async fn call<T>(
+        &self,
+        verb: &'static str,
+        kind: &'static str,
+        future: impl Future<Output = kube::Result<T>>,
+    ) -> Result<T, WriteError> {
+        if !*self.leading.borrow() {
+            return Err(WriteError::NotLeader);
+        }
+        let result = within_deadline(future).await;
+        self.metrics.api_call(verb, kind, result.as_ref().err().map_or(200, WriteError::code));
+        result
+    }
+}
+
+async fn within_deadline<T>(future: impl Future<Output = kube::Result<T>>) -> Result<T, WriteError> {
+    match tokio::time::timeout(DEADLINE, future).await {
+        Ok(result) => result.map_err(|error| WriteError::Refused(Box::new(error))),
+        Err(_) => Err(WriteError::Timeout),
+    }
+}
+
+/// Whether it carries our label: then a missing source is damage to repair, not somebody else's object.
+fn is_ours(object: &DynamicObject) -> bool {
+    let (key, value) = immutable_core::native::MANAGED_BY;
+    object.annotations().get(SOURCE_ANNOTATION).is_none() && object.labels().get(key).is_some_and(|label| label == value)
+}
+
+fn is_not_found(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.is_not_found())
+}
+
+/// Creates or replaces the lease; with the resource version it was decided on, so that two replicas cannot both win.
+///
+/// # Errors
+/// It was not written; a conflict means that somebody else was faster.
+pub async fn write_lease(client: &Client, namespace: &str, lease: &Lease) -> Result<Lease, WriteError> {
+    let api: Api<Lease> = Api::namespaced(client.clone(), namespace);
+    let parameters = PostParams { field_manager: Some("immutable-operator-lease".to_owned()), ..PostParams::default() };
+    let name = lease.name_any();
+    if lease.meta().resource_version.is_some() {
+        within_deadline(api.replace(&name, &parameters, lease)).await
+    } else {
+        within_deadline(api.create(&parameters, lease)).await
+    }
+}
+
+/// Makes sure of the namespace and the owner ClusterRole when the operator runs outside a cluster; inside
+/// one they are installed with it.
+///
+/// # Errors
+/// One of them is absent and cannot be created.
+pub async fn prepare_outside_cluster(client: &Client, namespace: &str, owner: &str) -> Result<(), WriteError> {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    create_if_absent(&namespaces, namespace).await?;
+    let roles: Api<ClusterRole> = Api::all(client.clone());
+    create_if_absent(&roles, owner).await
+}
+
+async fn create_if_absent<K>(api: &Api<K>, name: &str) -> Result<(), WriteError>
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + Default + serde::Serialize + serde::de::DeserializeOwned,
+{
+    if within_deadline(api.get_metadata_opt(name)).await?.is_some() {
+        return Ok(());
+    }
+    let mut object = K::default();
+    object.meta_mut().name = Some(name.to_owned());
+    let (key, value) = immutable_core::native::MANAGED_BY;
+    object.labels_mut().insert(key.to_owned(), value.to_owned());
+    match within_deadline(api.create(&PostParams::default(), &object)).await {
+        Err(WriteError::Refused(error)) if matches!(&*error, kube::Error::Api(status) if status.is_already_exists()) => Ok(()),
+        result => result.map(|_| ()),
+    }
+}
+
+/// Sets or, with null, ends the suspension of a policy, for a person at the command line.
+///
+/// # Errors
+/// There is no such policy, or it may not be changed.
+pub async fn set_suspension(
+    client: &Client,
+    policy: &str,
+    namespace: Option<&str>,
+    suspension: &serde_json::Value,
+) -> Result<(), WriteError> {
+    let id = PolicyId { namespace: namespace.map(ToOwned::to_owned), name: policy.to_owned() };
+    let patch = Patch::Merge(serde_json::json!({"spec": {"suspend": suspension}}));
+    let parameters = PatchParams { field_manager: Some("immutable-cli".to_owned()), ..PatchParams::default() };
+    within_deadline(policy_api(client, &id).patch(policy, &parameters, &patch)).await.map(|_| ())
+}
+
+fn policy_api(client: &Client, id: &PolicyId) -> Api<DynamicObject> {
+    let plural = if id.namespace.is_some() { "immutablepolicies" } else { "clusterimmutablepolicies" };
+    let gvk = GroupVersionKind::gvk(crate::api::GROUP, "v1alpha1", id.kind());
+    let resource = ApiResource::from_gvk_with_plural(&gvk, plural);
+    match &id.namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
+    }
+}

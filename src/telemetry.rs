@@ -1,0 +1,143 @@
+//! Logs and metrics.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use immutable_core::native::Compilation;
+use prometheus::{
+    Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+use tracing_subscriber::EnvFilter;
+
+use crate::operator::Cluster;
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// for people
+    #[default]
+    Text,
+    /// for machines, one object a line
+    Json,
+}
+
+/// Starts logging to stderr; `RUST_LOG` says how much, absent means information.
+pub fn start_logging(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,kube=warn"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => builder.with_ansi(std::env::var_os("NO_COLOR").is_none() && std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
+        LogFormat::Json => builder.json().init(),
+    }
+}
+
+/// The operator's metrics. No label takes unbounded values.
+#[derive(Clone)]
+pub struct Metrics {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    registry: Registry,
+    leading: IntGauge,
+    passes: IntCounterVec,
+    pass_seconds: HistogramVec,
+    api_calls: IntCounterVec,
+    policies: IntGaugeVec,
+    native_objects: IntGaugeVec,
+}
+
+impl Metrics {
+    /// Registers all of them; counters whose labels are known start at zero.
+    ///
+    /// # Errors
+    /// Two metrics have one name.
+    pub fn new() -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        let build = IntGaugeVec::new(Opts::new("immutable_build_info", "The version that runs; always 1."), &["version"])?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let leading = IntGauge::new("immutable_leader", "Whether this replica leads.")?;
+        let passes = IntCounterVec::new(Opts::new("immutable_reconcile_total", "Passes over all policies, by result."), &["result"])?;
+        for result in ["success", "error"] {
+            passes.with_label_values(&[result]).reset();
+        }
+        let pass_seconds = HistogramVec::new(
+            HistogramOpts::new("immutable_reconcile_duration_seconds", "Duration of a pass over all policies.")
+                .buckets(vec![0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10.0, 60.0]),
+            &[],
+        )?;
+        let api_calls = IntCounterVec::new(
+            Opts::new("immutable_api_calls_total", "Calls to the API server that write or prove, by verb, kind and HTTP code; code 0 is no answer."),
+            &["verb", "kind", "code"],
+        )?;
+        let policies = IntGaugeVec::new(
+            Opts::new("immutable_policies", "Policies by kind and state."),
+            &["kind", "state"],
+        )?;
+        for kind in ["ClusterImmutablePolicy", "ImmutablePolicy"] {
+            for state in ["valid", "invalid"] {
+                policies.with_label_values(&[kind, state]).set(0);
+            }
+        }
+        let native_objects = IntGaugeVec::new(
+            Opts::new("immutable_native_objects", "ValidatingAdmissionPolicies and bindings that the policies come to."),
+            &["kind"],
+        )?;
+        registry.register(Box::new(build))?;
+        registry.register(Box::new(leading.clone()))?;
+        registry.register(Box::new(passes.clone()))?;
+        registry.register(Box::new(pass_seconds.clone()))?;
+        registry.register(Box::new(api_calls.clone()))?;
+        registry.register(Box::new(policies.clone()))?;
+        registry.register(Box::new(native_objects.clone()))?;
+        let inner = Inner { registry, leading, passes, pass_seconds, api_calls, policies, native_objects };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Whether this replica leads.
+    pub fn leading(&self, leading: bool) {
+        self.inner.leading.set(i64::from(leading));
+    }
+
+    /// One pass over all policies.
+    pub fn pass(&self, duration: Duration, failed: bool) {
+        self.inner.passes.with_label_values(&[if failed { "error" } else { "success" }]).inc();
+        let none: [&str; 0] = [];
+        self.inner.pass_seconds.with_label_values(&none).observe(duration.as_secs_f64());
+    }
+
+    /// One call to the API server.
+    pub fn api_call(&self, verb: &str, kind: &str, code: u16) {
+        self.inner.api_calls.with_label_values(&[verb, kind, &code.to_string()]).inc();
+    }
+
+    /// How many policies there are and what they come to.
+    pub fn policies(&self, cluster: &Cluster, compilation: &Compilation) {
+        for kind in ["ClusterImmutablePolicy", "ImmutablePolicy"] {
+            for (state, valid) in [("valid", true), ("invalid", false)] {
+                let count = cluster
+                    .policies
+                    .iter()
+                    .filter(|(id, known)| id.kind() == kind && known.policy.is_ok() == valid)
+                    .count();
+                self.inner.policies.with_label_values(&[kind, state]).set(i64::try_from(count).unwrap_or(i64::MAX));
+            }
+        }
+        let counts = [
+            ("ValidatingAdmissionPolicy", compilation.admission_policies.len()),
+            ("ValidatingAdmissionPolicyBinding", compilation.bindings.len()),
+        ];
+        for (kind, count) in counts {
+            self.inner.native_objects.with_label_values(&[kind]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// All of them in Prometheus' text format.
+    pub fn text(&self) -> String {
+        let mut buffer = Vec::new();
+        match TextEncoder::new().encode(&self.inner.registry.gather(), &mut buffer) {
+            Ok(()) => String::from_utf8_lossy(&buffer).into_owned(),
+            Err(error) => format!("# {error}\n"),
+        }
+    }
+}
