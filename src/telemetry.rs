@@ -3,13 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use immutable_core::native::Compilation;
 use prometheus::{
     Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 use tracing_subscriber::EnvFilter;
-
-use crate::operator::Cluster;
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -111,25 +108,15 @@ impl Metrics {
         self.inner.api_calls.with_label_values(&[verb, kind, &code.to_string()]).inc();
     }
 
-    /// How many policies there are and what they come to.
-    pub fn policies(&self, cluster: &Cluster, compilation: &Compilation) {
-        for kind in ["ClusterImmutablePolicy", "ImmutablePolicy"] {
-            for (state, valid) in [("valid", true), ("invalid", false)] {
-                let count = cluster
-                    .policies
-                    .iter()
-                    .filter(|(id, known)| id.kind() == kind && known.policy.is_ok() == valid)
-                    .count();
-                self.inner.policies.with_label_values(&[kind, state]).set(i64::try_from(count).unwrap_or(i64::MAX));
-            }
-        }
-        let counts = [
-            ("ValidatingAdmissionPolicy", compilation.admission_policies.len()),
-            ("ValidatingAdmissionPolicyBinding", compilation.bindings.len()),
-        ];
-        for (kind, count) in counts {
-            self.inner.native_objects.with_label_values(&[kind]).set(i64::try_from(count).unwrap_or(i64::MAX));
-        }
+    /// How many policies there are of a kind, by whether they are valid.
+    pub fn policies(&self, kind: &str, valid: bool, count: usize) {
+        let state = if valid { "valid" } else { "invalid" };
+        self.inner.policies.with_label_values(&[kind, state]).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// How many native objects of a kind the policies come to.
+    pub fn native_objects(&self, kind: &str, count: usize) {
+        self.inner.native_objects.with_label_values(&[kind]).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// All of them in Prometheus' text format.

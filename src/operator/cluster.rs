@@ -14,7 +14,7 @@ use crate::api::{ClusterImmutablePolicy, ImmutablePolicy, PolicyStatus};
 
 /// What a watch tells: one object came or went, or here is everything there is.
 #[derive(Debug)]
-pub enum Change<T> {
+pub(super) enum Change<T> {
     /// It was created or changed.
     Apply(T),
     /// It is gone.
@@ -25,7 +25,7 @@ pub enum Change<T> {
 
 /// One watch event of any of the watched kinds.
 #[derive(Debug)]
-pub enum Event {
+pub(super) enum Event {
     /// of a `ClusterImmutablePolicy`
     ClusterPolicy(Change<DynamicObject>),
     /// of an `ImmutablePolicy`
@@ -40,7 +40,7 @@ pub enum Event {
 
 /// What is known of a namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NamespaceFacts {
+pub(super) struct NamespaceFacts {
     /// its name
     pub name: String,
     /// its labels
@@ -50,7 +50,7 @@ pub struct NamespaceFacts {
 }
 
 /// A policy as it is in the cluster.
-pub struct KnownPolicy {
+pub(super) struct KnownPolicy {
     /// its generation
     pub generation: i64,
     /// what it says, or everything that is wrong with it
@@ -60,16 +60,16 @@ pub struct KnownPolicy {
 }
 
 /// A native object as it is in the cluster.
-pub struct KnownNative {
+pub(super) struct KnownNative {
     /// what planning needs of it
     pub observed: Observed,
     /// the API server's type check, once it is there
-    pub type_check: Option<Vec<String>>,
+    pub(super) type_check: Option<Vec<String>>,
 }
 
 /// The picture.
 #[derive(Default)]
-pub struct Cluster {
+pub(super) struct Cluster {
     /// Every policy of both kinds.
     pub policies: BTreeMap<PolicyId, KnownPolicy>,
     /// Every namespace.
@@ -89,17 +89,17 @@ const NATIVE_BINDING: &str = "ValidatingAdmissionPolicyBinding";
 
 impl Cluster {
     /// Whether every watch has told everything once.
-    pub fn is_complete(&self) -> bool {
+    pub(super) fn is_complete(&self) -> bool {
         WATCHES.iter().all(|watch| self.seen.contains(watch))
     }
 
     /// The watches that have not told everything yet.
-    pub fn missing(&self) -> Vec<&'static str> {
+    pub(super) fn missing(&self) -> Vec<&'static str> {
         WATCHES.into_iter().filter(|watch| !self.seen.contains(watch)).collect()
     }
 
     /// Takes in one event.
-    pub fn apply(&mut self, event: Event) {
+    pub(super) fn apply(&mut self, event: Event) {
         match event {
             Event::ClusterPolicy(change) => {
                 self.seen_all("ClusterImmutablePolicy", &change);
@@ -139,19 +139,19 @@ impl Cluster {
     }
 
     /// Takes in what a write returned, so that the next plan does not wait for the watch.
-    pub fn written(&mut self, kind: NativeKind, object: &DynamicObject) {
+    pub(super) fn written(&mut self, kind: NativeKind, object: &DynamicObject) {
         let name = object.metadata.name.clone().unwrap_or_default();
         let known = native(kind, object, self.owner.as_ref());
         self.native.insert((kind, name), known);
     }
 
     /// Takes in a delete that succeeded.
-    pub fn deleted(&mut self, kind: NativeKind, name: &str) {
+    pub(super) fn deleted(&mut self, kind: NativeKind, name: &str) {
         self.native.remove(&(kind, name.to_owned()));
     }
 
     /// What planning needs of the native objects.
-    pub fn observed(&self) -> BTreeMap<(NativeKind, String), Observed> {
+    pub(super) fn observed(&self) -> BTreeMap<(NativeKind, String), Observed> {
         self.native.iter().map(|(key, known)| (key.clone(), known.observed.clone())).collect()
     }
 }

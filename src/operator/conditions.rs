@@ -14,7 +14,7 @@ const LONGEST_MESSAGE: usize = 1024;
 
 /// How far the native objects of a policy are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Progress {
+pub(super) enum Progress {
     /// Written, and type-checked or not checked in time.
     Done,
     /// Being written or type-checked.
@@ -24,7 +24,7 @@ pub enum Progress {
 }
 
 /// Everything that the status of one policy is computed from.
-pub struct Seen<'a> {
+pub(super) struct Seen<'a> {
     /// What it came to.
     pub compiled: Option<&'a Compiled>,
     /// How far its native objects are.
@@ -34,7 +34,7 @@ pub struct Seen<'a> {
 }
 
 /// The status of a policy, with the times of conditions that have not changed.
-pub fn status(known: &KnownPolicy, seen: &Seen<'_>, now: Timestamp) -> PolicyStatus {
+pub(super) fn status(known: &KnownPolicy, seen: &Seen<'_>, now: Timestamp) -> PolicyStatus {
     let mut status = PolicyStatus { observed_generation: Some(known.generation), ..PolicyStatus::default() };
     let mut conditions = Vec::new();
     match &known.policy {

@@ -39,7 +39,7 @@ struct Seen {
 }
 
 /// Tries to lead until told to stop, then gives the lease back. `leading` tells whether it does.
-pub async fn lead(
+pub(super) async fn lead(
     client: Client,
     namespace: String,
     identity: String,

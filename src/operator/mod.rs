@@ -19,9 +19,9 @@ use tokio::sync::watch as channel;
 use tokio_util::sync::CancellationToken;
 
 use crate::telemetry::Metrics;
-pub use cluster::Cluster;
+use cluster::Cluster;
 use reconcile::Reconciler;
-pub use write::set_suspension;
+pub use write::{WriteError, set_suspension};
 use server::Health;
 
 /// The namespace where none is known from the pod.

@@ -19,7 +19,7 @@ const LAST_RETRY: Duration = Duration::from_secs(10);
 
 /// What is known of the enforcement of a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ProofState {
+pub(super) enum ProofState {
     /// Not tried yet, or tried too early.
     Pending,
     /// The denial was seen.
@@ -47,13 +47,13 @@ struct Attempt {
 
 /// The proofs of all policies.
 #[derive(Default)]
-pub struct Proofs {
+pub(super) struct Proofs {
     attempts: BTreeMap<PolicyId, Attempt>,
 }
 
 impl Proofs {
     /// The state of a policy's proof, for its present compilation.
-    pub fn state(&self, id: &PolicyId, compiled: &Compiled) -> &ProofState {
+    pub(super) fn state(&self, id: &PolicyId, compiled: &Compiled) -> &ProofState {
         match self.attempts.get(id) {
             Some(attempt) if attempt.of == *compiled => &attempt.state,
             _ => &ProofState::Pending,
@@ -61,22 +61,22 @@ impl Proofs {
     }
 
     /// Whether a policy may give up what enforced it before.
-    pub fn is_settled(&self, id: &PolicyId, compiled: &Compiled) -> bool {
+    pub(super) fn is_settled(&self, id: &PolicyId, compiled: &Compiled) -> bool {
         matches!(self.state(id, compiled), ProofState::Proven { .. } | ProofState::NothingToProve(_))
     }
 
     /// Whether it is time to try.
-    pub fn is_due(&self, id: &PolicyId, compiled: &Compiled, now: Instant) -> bool {
+    pub(super) fn is_due(&self, id: &PolicyId, compiled: &Compiled, now: Instant) -> bool {
         self.attempts.get(id).is_none_or(|attempt| attempt.of != *compiled || attempt.next <= now)
     }
 
     /// When the next one is due.
-    pub fn next(&self) -> Option<Instant> {
+    pub(super) fn next(&self) -> Option<Instant> {
         self.attempts.values().map(|attempt| attempt.next).min()
     }
 
     /// Takes in what was seen.
-    pub fn record(&mut self, id: &PolicyId, compiled: &Compiled, state: ProofState, now: Instant) {
+    pub(super) fn record(&mut self, id: &PolicyId, compiled: &Compiled, state: ProofState, now: Instant) {
         let settled = matches!(state, ProofState::Proven { .. } | ProofState::NothingToProve(_));
         let failures = match self.attempts.get(id) {
             _ if settled => 0,
@@ -92,18 +92,18 @@ impl Proofs {
     }
 
     /// Forgets what was proven: its objects are not as they must be.
-    pub fn forget(&mut self, id: &PolicyId) {
+    pub(super) fn forget(&mut self, id: &PolicyId) {
         self.attempts.remove(id);
     }
 
     /// Keeps the proofs of policies that are still there.
-    pub fn retain(&mut self, keep: impl Fn(&PolicyId) -> bool) {
+    pub(super) fn retain(&mut self, keep: impl Fn(&PolicyId) -> bool) {
         self.attempts.retain(|id, _| keep(id));
     }
 }
 
 /// How a policy is proven: where, and by what; or why there is nothing to prove.
-pub fn target<'a>(
+pub(super) fn target<'a>(
     policy: &Policy,
     compiled: &'a Compiled,
     namespaces: &BTreeMap<String, NamespaceFacts>,
@@ -124,7 +124,7 @@ pub fn target<'a>(
 }
 
 /// What an answer of the API server says of the enforcement; soon after a write being let in says nothing yet.
-pub fn judge(proof: Proof, namespace: String, soon: bool) -> ProofState {
+pub(super) fn judge(proof: Proof, namespace: String, soon: bool) -> ProofState {
     match proof {
         Proof::Denied => ProofState::Proven { namespace },
         Proof::Admitted if soon => ProofState::Pending,

@@ -24,7 +24,7 @@ const RETRY: Duration = Duration::from_secs(2);
 const PROOFS_PER_PASS: usize = 20;
 
 /// What lives from one pass to the next.
-pub struct Reconciler {
+pub(super) struct Reconciler {
     writer: Writer,
     metrics: Metrics,
     operator_namespace: String,
@@ -38,7 +38,7 @@ pub struct Reconciler {
 
 impl Reconciler {
     /// A reconciler that writes through `writer`.
-    pub fn new(writer: Writer, metrics: Metrics, operator_namespace: String, owner: String) -> Self {
+    pub(super) fn new(writer: Writer, metrics: Metrics, operator_namespace: String, owner: String) -> Self {
         Self {
             writer,
             metrics,
@@ -51,7 +51,7 @@ impl Reconciler {
     }
 
     /// One pass; returns when the next is due if nothing happens.
-    pub async fn pass(&mut self, cluster: &mut Cluster) -> Duration {
+    pub(super) async fn pass(&mut self, cluster: &mut Cluster) -> Duration {
         let started = Instant::now();
         let now = Timestamp::now();
         let valid = cluster.policies.values().filter_map(|known| known.policy.as_ref().ok());
@@ -62,8 +62,19 @@ impl Reconciler {
         let failed = self.write(cluster, &compilation).await || failed;
         let failed = self.report(cluster, &compilation, now).await || failed;
         self.metrics.pass(started.elapsed(), failed);
-        self.metrics.policies(cluster, &compilation);
+        self.count(cluster, &compilation);
         self.next(cluster, &compilation, now, failed)
+    }
+
+    fn count(&self, cluster: &Cluster, compilation: &Compilation) {
+        for kind in ["ClusterImmutablePolicy", "ImmutablePolicy"] {
+            for valid in [true, false] {
+                let of_kind = cluster.policies.iter().filter(|(id, _)| id.kind() == kind);
+                self.metrics.policies(kind, valid, of_kind.filter(|(_, known)| known.policy.is_ok() == valid).count());
+            }
+        }
+        self.metrics.native_objects(NativeKind::Policy.name(), compilation.admission_policies.len());
+        self.metrics.native_objects(NativeKind::Binding.name(), compilation.bindings.len());
     }
 
     /// Carries out the plan; returns whether a write failed.

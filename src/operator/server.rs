@@ -19,7 +19,7 @@ const SILENCE: Duration = Duration::from_secs(300);
 
 /// What the probes of the kubelet are told.
 #[derive(Clone)]
-pub struct Health {
+pub(super) struct Health {
     started: Instant,
     alive: Arc<AtomicU64>,
     ready: Arc<AtomicBool>,
@@ -33,12 +33,12 @@ impl Default for Health {
 
 impl Health {
     /// The main loop has come round.
-    pub fn alive(&self) {
+    pub(super) fn alive(&self) {
         self.alive.store(self.started.elapsed().as_secs(), Ordering::Relaxed);
     }
 
     /// Every watch has told everything once.
-    pub fn ready(&self) {
+    pub(super) fn ready(&self) {
         self.ready.store(true, Ordering::Relaxed);
     }
 
@@ -49,7 +49,7 @@ impl Health {
 }
 
 /// Serves until told to stop.
-pub async fn serve(
+pub(super) async fn serve(
     listener: TcpListener,
     health: Health,
     metrics: Metrics,

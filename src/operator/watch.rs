@@ -16,7 +16,7 @@ use super::cluster::{Change, Event, NamespaceFacts};
 const PAGE_SIZE: u32 = 100;
 
 /// Every watch of the operator, as one stream of events.
-pub fn events(client: &Client, owner: &str) -> BoxStream<'static, Event> {
+pub(super) fn events(client: &Client, owner: &str) -> BoxStream<'static, Event> {
     let custom = |kind: &str, plural: &str| {
         let gvk = GroupVersionKind::gvk(crate::api::GROUP, "v1alpha1", kind);
         Api::<DynamicObject>::all_with(client.clone(), &ApiResource::from_gvk_with_plural(&gvk, plural))
@@ -47,7 +47,7 @@ pub fn events(client: &Client, owner: &str) -> BoxStream<'static, Event> {
 }
 
 /// How the API server serves a native kind.
-pub fn native_resource(kind: NativeKind) -> ApiResource {
+pub(super) fn native_resource(kind: NativeKind) -> ApiResource {
     let gvk = GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", kind.name());
     let plural = match kind {
         NativeKind::Policy => "validatingadmissionpolicies",

@@ -50,7 +50,7 @@ pub enum WriteError {
 
 impl WriteError {
     /// Whether what was decided on has changed since: decide again, this is no failure.
-    pub fn is_conflict(&self) -> bool {
+    pub(super) fn is_conflict(&self) -> bool {
         matches!(self, Self::Refused(error) if matches!(&**error, kube::Error::Api(status) if status.is_conflict()))
     }
 
@@ -67,7 +67,7 @@ impl WriteError {
 
 /// What the API server said to a proof.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Proof {
+pub(super) enum Proof {
     /// The policy denied it.
     Denied,
     /// It was let in.
@@ -78,7 +78,7 @@ pub enum Proof {
 
 /// Writes, while this replica leads.
 #[derive(Clone)]
-pub struct Writer {
+pub(super) struct Writer {
     client: Client,
     leading: watch::Receiver<bool>,
     owner: String,
@@ -87,7 +87,7 @@ pub struct Writer {
 
 impl Writer {
     /// A writer that writes while `leading` says so; `owner` is the ClusterRole that owns what it writes.
-    pub fn new(client: Client, leading: watch::Receiver<bool>, owner: String, metrics: Metrics) -> Self {
+    pub(super) fn new(client: Client, leading: watch::Receiver<bool>, owner: String, metrics: Metrics) -> Self {
         Self { client, leading, owner, metrics }
     }
 
@@ -95,7 +95,7 @@ impl Writer {
     ///
     /// # Errors
     /// It was not carried out; the next plan may want it again.
-    pub async fn carry_out(&self, intent: &Intent, known: bool) -> Result<Option<DynamicObject>, WriteError> {
+    pub(super) async fn carry_out(&self, intent: &Intent, known: bool) -> Result<Option<DynamicObject>, WriteError> {
         match intent {
             Intent::Apply(object) => self.apply(object, known).await.map(Some),
             Intent::Delete { kind, name, uid, resource_version } => {
@@ -144,7 +144,7 @@ impl Writer {
     ///
     /// # Errors
     /// It was not written.
-    pub async fn report(&self, id: &PolicyId, status: &PolicyStatus) -> Result<(), WriteError> {
+    pub(super) async fn report(&self, id: &PolicyId, status: &PolicyStatus) -> Result<(), WriteError> {
         let api = policy_api(&self.client, id);
         let patch = Patch::Merge(serde_json::json!({"status": status}));
         let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
@@ -155,7 +155,7 @@ impl Writer {
     }
 
     /// Tries to create, in a dry run, what a policy must deny.
-    pub async fn prove(&self, probe: &Probe, namespace: &str) -> Proof {
+    pub(super) async fn prove(&self, probe: &Probe, namespace: &str) -> Proof {
         let gvk = GroupVersionKind::gvk("", "v1", "PodTemplate");
         let resource = ApiResource::from_gvk_with_plural(&gvk, "podtemplates");
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
@@ -215,7 +215,7 @@ fn is_not_found(error: &kube::Error) -> bool {
 ///
 /// # Errors
 /// It was not written; a conflict means that somebody else was faster.
-pub async fn write_lease(client: &Client, namespace: &str, lease: &Lease) -> Result<Lease, WriteError> {
+pub(super) async fn write_lease(client: &Client, namespace: &str, lease: &Lease) -> Result<Lease, WriteError> {
     let api: Api<Lease> = Api::namespaced(client.clone(), namespace);
     let parameters = PostParams { field_manager: Some("immutable-operator-lease".to_owned()), ..PostParams::default() };
     let name = lease.name_any();
@@ -231,7 +231,7 @@ pub async fn write_lease(client: &Client, namespace: &str, lease: &Lease) -> Res
 ///
 /// # Errors
 /// One of them is absent and cannot be created.
-pub async fn prepare_outside_cluster(client: &Client, namespace: &str, owner: &str) -> Result<(), WriteError> {
+pub(super) async fn prepare_outside_cluster(client: &Client, namespace: &str, owner: &str) -> Result<(), WriteError> {
     let namespaces: Api<Namespace> = Api::all(client.clone());
     create_if_absent(&namespaces, namespace).await?;
     let roles: Api<ClusterRole> = Api::all(client.clone());

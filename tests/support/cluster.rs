@@ -79,8 +79,8 @@ impl Cluster {
         self.client_from(|_| ()).await
     }
 
-    /// A client that acts as another user, by impersonation. `system:authenticated` is added by the API server only
-    /// for service accounts; name it in `groups` where it matters.
+    /// A client that acts as another user, by impersonation. The API server adds `system:authenticated`, and, when
+    /// `groups` is empty, the groups of a service account.
     ///
     /// # Errors
     /// When the kubeconfig cannot be used.

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::image::Reference;
 use crate::policy::{EffectiveRule, Enforcement, Policy};
 use crate::references::{ReferredBy, references};
-use crate::rules::{Case, ConfigKind, ContainerView, RuleId, Subject, VolumeView, printable};
+use crate::rules::{Case, ConfigKind, ContainerView, ImageView, RuleId, Subject, printable};
 use crate::workload::{ContainerType, PodTemplate, Workload};
 
 /// What is known beside the workload itself.
@@ -133,50 +132,72 @@ pub fn evaluate(policy: &Policy, workload: &Workload, namespace: &str, facts: &F
 struct TemplateViews<'a> {
     template: &'a PodTemplate,
     containers: Vec<(usize, ContainerView<'a>)>,
-    volumes: Vec<VolumeView<'a>>,
+    images: Vec<PlacedImage<'a>>,
+}
+
+/// An image with its owner and the pointer of its text.
+struct PlacedImage<'a> {
+    view: ImageView<'a>,
+    about: About,
+    pointer: ImagePointer,
+}
+
+/// Where an image stands below the pod spec; made into text only for a finding.
+enum ImagePointer {
+    Container(ContainerType, usize),
+    Volume(usize),
 }
 
 impl<'a> TemplateViews<'a> {
     fn new(template: &'a PodTemplate) -> Self {
         let pod = &template.spec;
-        let containers = pod
+        let containers: Vec<_> = pod
             .all_containers()
-            .map(|(container_type, index, container)| {
-                (index, ContainerView { container_type, container, pod, image: Reference::parse(&container.image) })
-            })
+            .map(|(container_type, index, container)| (index, ContainerView { container_type, container, pod }))
             .collect();
-        let volumes = pod
-            .volumes
-            .iter()
-            .map(|volume| VolumeView {
-                volume,
-                image: volume.image.as_ref().map(|image| Reference::parse(&image.reference)),
+        let of_containers = containers.iter().map(|(index, view)| PlacedImage {
+            view: ImageView::new(&view.container.image),
+            about: About::Container { name: view.container.name.clone(), container_type: view.container_type },
+            pointer: ImagePointer::Container(view.container_type, *index),
+        });
+        let of_volumes = pod.volumes.iter().enumerate().filter_map(|(index, volume)| {
+            volume.image.as_ref().map(|image| PlacedImage {
+                view: ImageView::new(&image.reference),
+                about: About::Volume(volume.name.clone()),
+                pointer: ImagePointer::Volume(index),
             })
-            .collect();
-        Self { template, containers, volumes }
+        });
+        let images = of_containers.chain(of_volumes).collect();
+        Self { template, containers, images }
     }
 }
 
 fn judge_template(rule: &EffectiveRule, views: &TemplateViews<'_>, findings: &mut Vec<Finding>) -> bool {
-    let windows = views.template.spec.is_windows();
-    for container_type in ContainerType::ALL {
-        let in_list = |check: &&crate::rules::ContainerCheck| {
-            check.lists.contains(&container_type) && !(windows && check.linux_only)
+    let pod = &views.template.spec;
+    let pod_pointer = &views.template.pointer;
+    for image in &views.images {
+        let base = || match image.pointer {
+            ImagePointer::Container(list, index) => format!("{pod_pointer}/{}/{index}/image", list.field()),
+            ImagePointer::Volume(index) => format!("{pod_pointer}/volumes/{index}/image/reference"),
         };
-        for check in rule.checks.containers.iter().filter(in_list) {
-            for (index, view) in views.containers.iter().filter(|(_, view)| view.container_type == container_type) {
+        findings.extend(first_case(rule.rule, &rule.checks.images, &image.view, || image.about.clone(), base));
+    }
+    for check in rule.checks.containers.iter().filter(|check| !(check.linux_only && pod.is_windows())) {
+        for (index, view) in &views.containers {
+            if check.lists.contains(&view.container_type) {
+                let container_type = view.container_type;
                 let about = || About::Container { name: view.container.name.clone(), container_type };
-                let base = || format!("{}/{}/{index}", views.template.pointer, container_type.field());
+                let base = || format!("{pod_pointer}/{}/{index}", container_type.field());
                 findings.extend(first_case(rule.rule, &check.cases, view, about, base));
             }
         }
     }
-    for (index, view) in views.volumes.iter().enumerate() {
-        let about = || About::Volume(view.volume.name.clone());
-        let base = || format!("{}/volumes/{index}", views.template.pointer);
-        findings.extend(first_case(rule.rule, &rule.checks.volumes, view, about, base));
+    for (index, volume) in pod.volumes.iter().enumerate() {
+        let about = || About::Volume(volume.name.clone());
+        let base = || format!("{pod_pointer}/volumes/{index}");
+        findings.extend(first_case(rule.rule, &rule.checks.volumes, &volume, about, base));
     }
-    !(rule.checks.containers.is_empty() && rule.checks.volumes.is_empty())
+    rule.checks.concern_pods()
 }
 
 fn judge_strategy(rule: &EffectiveRule, workload: &Workload, findings: &mut Vec<Finding>) -> bool {

@@ -21,6 +21,7 @@ pub(crate) struct Wanted {
     pub(crate) level: Enforcement,
     pub(crate) namespaces: LabelSelector,
     pub(crate) objects: LabelSelector,
+    pub(crate) proves: bool,
 }
 
 /// Which namespaces a policy binds.
@@ -130,6 +131,7 @@ fn binding(
         name: name(what, &tail),
         source,
         policies: policies.clone(),
+        proves: wanted.proves,
         spec: AdmissionBindingSpec {
             policy_name: wanted.admission_policy.clone(),
             validation_actions: validation_actions(wanted.level),

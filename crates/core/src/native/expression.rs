@@ -3,25 +3,25 @@
 use std::collections::BTreeSet;
 
 use crate::policy::EffectiveRule;
-use crate::rules::{Case, Containers, Field, HoldsImage, Subject, Volumes, quote};
+use crate::rules::{Case, Field, IS_INIT, Subject, cel_printable, quote};
 use crate::selector::{LabelSelector, Operator};
 use crate::workload::ContainerType;
 
 use super::objects::NamedExpression;
-use super::shape::Shape;
+use super::shape::{Shape, optional_list};
 
 /// The variables of a compiled policy: what the rules share, one per rule, then all findings.
 pub(crate) fn variables(shape: &Shape, rules: &[&EffectiveRule], selector: &LabelSelector, probe: Option<&str>) -> Vec<NamedExpression> {
     let mut findings = Vec::new();
     let mut rule_variables = Vec::new();
     for rule in rules {
-        let expression = rule_expression(shape, rule);
-        if expression.is_empty() {
+        let lists = rule_expression(shape, rule);
+        if lists.is_empty() {
             continue;
         }
         let name = rule.rule.id().replace('-', "_");
         findings.push(format!("variables.{name}"));
-        rule_variables.push(variable(&name, expression.join(" + ")));
+        rule_variables.push(variable(&name, lists.join(" + ")));
     }
     if let Some(key) = probe {
         findings.push(format!("({} ? ['[probe] enforcement is in force'] : [])", is_probe(key)));
@@ -56,75 +56,89 @@ fn variable(name: &str, expression: String) -> NamedExpression {
 /// What several rules read.
 fn shared_variables(shape: &Shape) -> Vec<NamedExpression> {
     let Some(spec) = shape.pod_spec("object") else { return Vec::new() };
-    let mut variables = vec![variable("spec", spec)];
-    if *shape == Shape::Pod {
-        variables.push(variable("debugging", "request.subResource == 'ephemeralcontainers'".to_owned()));
-    }
-    let mut images = Vec::new();
-    for (list, expression) in shape.containers("variables.spec") {
-        variables.push(variable(list_name(list), expression));
-        images.push(format!("variables.{}.map(c, {})", list_name(list), Containers::IMAGE));
-    }
-    let volumes = match shape {
-        Shape::Pod => "!variables.debugging && has(variables.spec.volumes) ? variables.spec.volumes : []",
-        _ => "has(variables.spec.volumes) ? variables.spec.volumes : []",
+    let name = |subject: &str| {
+        if shape.is_validated() { format!("{subject}.name") } else { cel_printable(&format!("(has({subject}.name) ? string({subject}.name) : '')")) }
     };
-    variables.push(variable("volumes", volumes.to_owned()));
-    images.push(format!("variables.volumes.filter(v, has(v.image)).map(v, {})", Volumes::IMAGE));
-    variables.push(variable(
-        "windows",
-        "has(variables.spec.os) && has(variables.spec.os.name) && variables.spec.os.name == 'windows'".to_owned(),
-    ));
-    variables.push(variable(
-        "host_paths",
-        // The volumes of the pod itself: a debug container may mount them too.
-        "(has(variables.spec.volumes) ? variables.spec.volumes : []).filter(v, has(v.hostPath)).map(v, v.name)".to_owned(),
-    ));
-    variables.push(variable(
-        "invalid_images",
-        format!(
-            "({}).filter(i, i.size() <= {} && !{})",
-            images.join(" + "),
-            crate::rules::image::LONGEST_IMAGE,
-            crate::image::cel_is_valid("i")
+    let image = if shape.is_validated() { "string(c.image)" } else { "(has(c.image) ? string(c.image) : '')" };
+    let init_names = format!("{}.map(c, {})", optional_list("variables.spec", "initContainers"), name("c"));
+    let images = format!(
+        "variables.containers.map(c, {{'at': {} + {} + ': ', 'image': {image}}}) + variables.volumes.filter(v, has(v.image))\
+         .map(v, {{'at': 'volume ' + {} + ': ', 'image': has(v.image.reference) ? string(v.image.reference) : ''}})",
+        container_type(shape),
+        name("c"),
+        name("v"),
+    );
+    vec![
+        variable("spec", spec),
+        variable("containers", shape.containers("variables.spec")),
+        variable("init_names", init_names),
+        variable("volumes", shape.volumes("variables.spec")),
+        variable(
+            "windows",
+            "has(variables.spec.os) && has(variables.spec.os.name) && variables.spec.os.name == 'windows'".to_owned(),
         ),
-    ));
-    variables
+        // The volumes of the pod itself: a debug container may mount them too.
+        variable(
+            "host_paths",
+            format!("{}.filter(v, has(v.hostPath)).map(v, v.name)", optional_list("variables.spec", "volumes")),
+        ),
+        variable("images", images),
+        variable(
+            "invalid_images",
+            format!(
+                "variables.images.map(i, i.image).filter(i, i.size() <= {} && !{})",
+                crate::rules::image::LONGEST_IMAGE,
+                crate::image::cel_is_valid("i")
+            ),
+        ),
+    ]
 }
 
-fn list_name(list: ContainerType) -> &'static str {
-    match list {
-        ContainerType::Container => "containers",
-        ContainerType::InitContainer => "init_containers",
-        ContainerType::EphemeralContainer => "ephemeral_containers",
-    }
+/// `'container '` and the like, for a container `c`.
+fn container_type(shape: &Shape) -> String {
+    let quoted = |list: ContainerType| quote(&format!("{} ", list.name()));
+    let [first, others @ ..] = shape.lists() else { return quote("") };
+    others.iter().fold(quoted(*first), |otherwise, list| match list {
+        ContainerType::InitContainer => format!("({IS_INIT} ? {} : {otherwise})", quoted(*list)),
+        _ => format!(
+            "({}.exists(o, o.name == c.name) ? {} : {otherwise})",
+            optional_list("variables.spec", list.field()),
+            quoted(*list)
+        ),
+    })
 }
 
 /// The lists of findings of one rule, in the order in which the Rust side tells them.
 fn rule_expression(shape: &Shape, rule: &EffectiveRule) -> Vec<String> {
     let id = rule.rule.id();
+    let tag = quote(&format!("[{id}] "));
     let mut lists = Vec::new();
     if shape.pod_spec("object").is_some() {
-        for (list, _) in shape.containers("variables.spec") {
-            for check in rule.checks.containers.iter().filter(|check| check.lists.contains(&list)) {
-                let name = container_name(shape);
-                let prefix = format!("{} + {name} + ': '", quote(&format!("[{id}] {} ", list.name())));
-                let found = found(&format!("variables.{}", list_name(list)), &check.cases, &prefix);
-                lists.push(if check.linux_only { format!("(variables.windows ? [] : {found})") } else { found });
+        let name = if shape.is_validated() { "c.name".to_owned() } else { cel_printable("(has(c.name) ? string(c.name) : '')") };
+        if !rule.checks.images.is_empty() {
+            lists.push(found("variables.images", &rule.checks.images, &format!("{tag} + i.at")));
+        }
+        for check in &rule.checks.containers {
+            let judged = check.lists.iter().filter(|list| shape.lists().contains(list)).count();
+            if judged == 0 {
+                continue;
             }
+            let prefix = format!("{tag} + {} + {name} + ': '", container_type(shape));
+            let left_out = shape.lists().iter().filter(|list| !check.lists.contains(list));
+            let list = left_out.fold("variables.containers".to_owned(), |list, out| {
+                format!("{list}.filter(c, !{}.exists(o, o.name == c.name))", optional_list("variables.spec", out.field()))
+            });
+            let found = found(&list, &check.cases, &prefix);
+            lists.push(if check.linux_only { format!("(variables.windows ? [] : {found})") } else { found });
         }
         if !rule.checks.volumes.is_empty() {
-            let prefix = format!("{} + {} + ': '", quote(&format!("[{id}] volume ")), volume_name(shape));
-            lists.push(found("variables.volumes", &rule.checks.volumes, &prefix));
+            let name = if shape.is_validated() { "v.name".to_owned() } else { cel_printable("(has(v.name) ? string(v.name) : '')") };
+            lists.push(found("variables.volumes", &rule.checks.volumes, &format!("{tag} + 'volume ' + {name} + ': '")));
         }
     }
     if let Shape::Strategy(kind) = shape {
         for check in rule.checks.strategies.iter().filter(|check| check.kind == *kind) {
-            let prefix = quote(&format!("[{id}] "));
-            let cases = check.cases.iter().rev().fold("[]".to_owned(), |otherwise, case| {
-                format!("({} ? [{prefix} + {}] : {otherwise})", case.cel(), sentence(case))
-            });
-            lists.push(cases);
+            lists.push(found("[object.spec]", &check.cases, &tag));
         }
     }
     if let Shape::Config(kind) = shape
@@ -132,9 +146,9 @@ fn rule_expression(shape: &Shape, rule: &EffectiveRule) -> Vec<String> {
     {
         let kind = kind.name();
         lists.push(format!(
-            "(has(object.immutable) && object.immutable ? [] : [{} + object.metadata.name.substring(0, object.metadata.name.size() > 80 ? 77 : \
-             object.metadata.name.size()) + (object.metadata.name.size() > 80 ? '...' : '') + {}])",
+            "(has(object.immutable) && object.immutable ? [] : [{} + {} + {}])",
             quote(&format!("[{id}] {kind} ")),
+            cel_printable("object.metadata.name"),
             quote(&format!(
                 " is not immutable; write immutable: true in the {kind}, and a new name for new content"
             ))
@@ -143,32 +157,22 @@ fn rule_expression(shape: &Shape, rule: &EffectiveRule) -> Vec<String> {
     lists
 }
 
-/// The API server has validated names of built-in kinds; those of custom workloads may be anything.
-fn container_name(shape: &Shape) -> String {
-    match shape {
-        Shape::Custom(..) => crate::rules::cel_printable("(has(c.name) ? string(c.name) : '')"),
-        _ => "c.name".to_owned(),
-    }
-}
-
-fn volume_name(shape: &Shape) -> String {
-    match shape {
-        Shape::Custom(..) => crate::rules::cel_printable("(has(v.name) ? string(v.name) : '')"),
-        _ => "v.name".to_owned(),
-    }
-}
-
 /// A list with one sentence for each subject for which a case holds.
 fn found<S: Subject>(list: &str, cases: &[Case<S>], prefix: &str) -> String {
-    let any: Vec<String> = cases.iter().map(|case| format!("({})", case.cel())).collect();
-    let (last, earlier) = match cases.split_last() {
-        Some(split) => split,
-        None => return "[]".to_owned(),
-    };
-    let text = earlier.iter().rev().fold(format!("({})", sentence(last)), |otherwise, case| {
-        format!("({} ? {} : {otherwise})", case.cel(), sentence(case))
+    let variable = S::VARIABLE;
+    if let [only] = cases
+        && only.list_cel().is_none()
+    {
+        return format!("{list}.map({variable}, {}, {prefix} + {})", only.cel(), sentence(only));
+    }
+    let first = cases.iter().rev().fold("''".to_owned(), |otherwise, case| {
+        let chosen = format!("({}) ? {prefix} + {} : {otherwise}", case.cel(), sentence(case));
+        match case.list_cel() {
+            Some(list) => format!("[{list}].map(l, {chosen})[0]"),
+            None => chosen,
+        }
     });
-    format!("{list}.map({}, {}, {prefix} + {text})", S::VARIABLE, any.join(" || "))
+    format!("{list}.map({variable}, {first}).filter(t, t != '')")
 }
 
 fn sentence<S: Subject>(case: &Case<S>) -> String {
@@ -179,8 +183,9 @@ fn sentence<S: Subject>(case: &Case<S>) -> String {
 /// scope already: otherwise label off, bad image, label on gets through.
 fn untouched(shape: &Shape, rules: &[&EffectiveRule], selector: &LabelSelector) -> String {
     let mut all = vec!["request.operation == 'UPDATE'".to_owned()];
-    if *shape == Shape::Pod {
-        all.push("!variables.debugging".to_owned());
+    if *shape == Shape::EphemeralContainers {
+        // What it adds is never as it was.
+        return "false".to_owned();
     }
     all.extend(selector_expressions("oldObject", selector));
     if let Some(old) = shape.pod_spec("oldObject") {
@@ -193,24 +198,25 @@ fn untouched(shape: &Shape, rules: &[&EffectiveRule], selector: &LabelSelector) 
     all.join(" && ")
 }
 
-fn unchanged_fields(shape: &Shape, old: &str, fields: &BTreeSet<Field>) -> Vec<String> {
+fn unchanged_fields(shape: &Shape, old_spec: &str, fields: &BTreeSet<Field>) -> Vec<String> {
     let mut all = Vec::new();
     let mut of_containers = Vec::new();
     let mut of_volumes = Vec::new();
     for field in fields {
         match field {
-            Field::Pod(name) => all.push(same("variables.spec", old, name)),
+            Field::Pod(name) => all.push(same("variables.spec", old_spec, name)),
             Field::Container(name) => of_containers.push(*name),
             Field::Volume(name) => of_volumes.push(*name),
         }
     }
     if !of_containers.is_empty() {
-        for (list, _) in shape.containers("variables.spec") {
-            all.push(same_list(old, list.field(), "c", &of_containers));
-        }
+        let old = shape.lists().iter().map(|list| optional_list(old_spec, list.field())).collect::<Vec<_>>().join(" + ");
+        let in_init = "variables.init_names";
+        all.push(same_list("variables.containers", &format!("({old})"), "c", &of_containers));
+        all.push(format!("{in_init} == {}.map(c, c.name)", optional_list(old_spec, "initContainers")));
     }
     if !of_volumes.is_empty() {
-        all.push(same_list(old, "volumes", "v", &of_volumes));
+        all.push(same_list("variables.volumes", &optional_list(old_spec, "volumes"), "v", &of_volumes));
     }
     all
 }
@@ -221,13 +227,13 @@ fn same(new: &str, old: &str, field: &str) -> String {
 }
 
 /// The same names and fields of every entry, in the same order.
-fn same_list(old: &str, list: &str, variable: &str, fields: &[&str]) -> String {
+fn same_list(new: &str, old: &str, variable: &str, fields: &[&str]) -> String {
     let values: Vec<String> = std::iter::once("name")
         .chain(fields.iter().copied())
         .map(|field| format!("has({variable}.{field}) ? dyn({variable}.{field}) : dyn(null)"))
         .collect();
-    let side = |spec: &str| format!("(has({spec}.{list}) ? {spec}.{list}.map({variable}, [{}]) : [])", values.join(", "));
-    format!("{} == {}", side("variables.spec"), side(old))
+    let projected = format!(".map({variable}, [{}])", values.join(", "));
+    format!("{new}{projected} == {old}{projected}")
 }
 
 /// A label selector over an object, in CEL.

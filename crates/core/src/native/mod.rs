@@ -105,6 +105,7 @@ pub fn compile<'a>(
                             level: unit.level,
                             namespaces: namespace_selector(policy, operator_namespace),
                             objects: unit.objects,
+                            proves: unit.admission_policy.proves,
                         });
                         compilation.admission_policies.insert(unit.admission_policy.name.clone(), unit.admission_policy);
                     }
@@ -197,7 +198,7 @@ fn unit(
         let labels = objects.example();
         let probe = key.zip(labels).map(|(key, labels)| Probe { key, admission_policy: name.clone(), labels });
         Ok(Unit {
-            admission_policy: AdmissionPolicy { name, source, spec },
+            admission_policy: AdmissionPolicy { name, source, spec, proves },
             level,
             objects: objects.clone(),
             probe,

@@ -47,6 +47,8 @@ pub struct AdmissionPolicy {
     pub source: String,
     /// What it checks.
     pub spec: AdmissionPolicySpec,
+    /// Whether a dry run proves it. It is written after all others: seen in force, so are they.
+    pub proves: bool,
 }
 
 /// A `ValidatingAdmissionPolicyBinding`.
@@ -60,6 +62,8 @@ pub struct AdmissionBinding {
     pub policies: Vec<PolicyId>,
     /// What it binds to what.
     pub spec: AdmissionBindingSpec,
+    /// Whether it binds a policy that a dry run proves, and so is written after all others.
+    pub proves: bool,
 }
 
 /// The spec of a `ValidatingAdmissionPolicy`.

@@ -2,7 +2,8 @@
 //!
 //! What is new or stricter comes first; what is no longer wanted goes last, and only once every policy that
 //! it served is proven to be in force with what replaces it. A policy comes before its binding, a binding
-//! is deleted before its policy.
+//! is deleted before its policy, and what proves comes after what it proves: the API server learns of them
+//! in the order in which they were written.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -81,12 +82,14 @@ pub fn plan(
     }
     let waiting: BTreeSet<String> =
         compilation.policies.keys().filter(|policy| !proven.contains(policy)).map(ToString::to_string).collect();
-    for policy in compilation.admission_policies.values() {
+    let policies = compilation.admission_policies.values();
+    for policy in policies.clone().filter(|policy| !policy.proves).chain(policies.filter(|policy| policy.proves)) {
         let object = NativeObject::Policy(policy.clone());
         let current = |observed: &Observed| observed.spec.as_ref() == Some(&ObservedSpec::Policy(policy.spec.clone()));
         apply(&mut plan, observed, object, current);
     }
-    for binding in compilation.bindings.values() {
+    let bindings = compilation.bindings.values();
+    for binding in bindings.clone().filter(|binding| !binding.proves).chain(bindings.filter(|binding| binding.proves)) {
         let target = match observed.get(&(NativeKind::Binding, binding.name.clone())) {
             // Namespaces leave a joined binding only when those who stay are safe elsewhere.
             Some(stored) => keeping_namespaces(binding, stored, &waiting),

@@ -2,7 +2,7 @@
 //! type-checked against all of them.
 
 use crate::policy::Policy;
-use crate::rules::{Checks, ConfigKind};
+use crate::rules::{Checks, ConfigKind, ContainerCheck};
 use crate::workload::{ContainerType, CustomWorkload, Kind, UpdateStrategy};
 
 use super::objects::ResourceRule;
@@ -10,8 +10,10 @@ use super::objects::ResourceRule;
 /// One group of kinds.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Shape {
-    /// Pods, and ephemeral containers through their subresource.
+    /// Pods.
     Pod,
+    /// Ephemeral containers, which come through a subresource of Pods.
+    EphemeralContainers,
     /// Kinds with a pod template at `spec.template`.
     Template(Vec<Kind>),
     /// PodTemplates; also the place where enforcement is proven by a dry run.
@@ -41,7 +43,7 @@ const TEMPLATE_KINDS: [Kind; 6] = [
 impl Shape {
     /// The shapes that a policy needs, the proof's last: what is written last proves what came before.
     pub(crate) fn of(policy: &Policy) -> Vec<Self> {
-        let mut shapes = vec![Self::Pod];
+        let mut shapes = vec![Self::Pod, Self::EphemeralContainers];
         let kinds: Vec<Kind> = TEMPLATE_KINDS.into_iter().filter(|kind| policy.judges(*kind)).collect();
         if !kinds.is_empty() {
             shapes.push(Self::Template(kinds));
@@ -67,8 +69,12 @@ impl Shape {
         match self {
             Self::Strategy(kind) => checks.strategies.iter().any(|check| check.kind == *kind),
             Self::Config(kind) => checks.config.as_ref().is_some_and(|kinds| kinds.contains(kind)),
+            Self::EphemeralContainers => {
+                let on_ephemeral = |check: &ContainerCheck| check.lists.contains(&ContainerType::EphemeralContainer);
+                !checks.images.is_empty() || checks.containers.iter().any(on_ephemeral)
+            }
             Self::Pod | Self::Template(_) | Self::PodTemplate { .. } | Self::CronJob | Self::Custom(..) => {
-                !(checks.containers.is_empty() && checks.volumes.is_empty())
+                checks.concern_pods()
             }
         }
     }
@@ -77,6 +83,7 @@ impl Shape {
     pub(crate) fn name(&self) -> String {
         match self {
             Self::Pod => "pod".to_owned(),
+            Self::EphemeralContainers => "ephemeralcontainers".to_owned(),
             Self::Template(_) => "template".to_owned(),
             Self::PodTemplate { .. } => "podtemplate".to_owned(),
             Self::CronJob => "cronjob".to_owned(),
@@ -92,10 +99,8 @@ impl Shape {
         match self {
             // `pods/ephemeralcontainers` is not covered by `pods`. `pods/resize` cannot add or remove a
             // request or limit, so no verdict can change by it.
-            Self::Pod => vec![
-                rule("", "v1", &both, &["pods"]),
-                rule("", "v1", &["UPDATE"], &["pods/ephemeralcontainers"]),
-            ],
+            Self::Pod => vec![rule("", "v1", &both, &["pods"])],
+            Self::EphemeralContainers => vec![rule("", "v1", &["UPDATE"], &["pods/ephemeralcontainers"])],
             Self::Template(kinds) => ["apps", "", "batch"]
                 .into_iter()
                 .filter_map(|group| {
@@ -115,7 +120,7 @@ impl Shape {
     /// The pod spec in CEL, below `object` or `oldObject`; none for shapes that have none.
     pub(crate) fn pod_spec(&self, object: &str) -> Option<String> {
         Some(match self {
-            Self::Pod => format!("{object}.spec"),
+            Self::Pod | Self::EphemeralContainers => format!("{object}.spec"),
             Self::Template(_) => format!("{object}.spec.template.spec"),
             Self::PodTemplate { .. } => format!("{object}.template.spec"),
             Self::CronJob => format!("{object}.spec.jobTemplate.spec.template.spec"),
@@ -133,37 +138,47 @@ impl Shape {
         })
     }
 
-    /// The container lists that can be judged here, with the CEL that gives each.
-    pub(crate) fn containers(&self, spec: &str) -> Vec<(ContainerType, String)> {
-        let optional = |list: ContainerType| {
-            let field = list.field();
-            format!("has({spec}.{field}) ? {spec}.{field} : []")
-        };
-        let all = |list| (list, optional(list));
+    /// The container lists that are judged here, joined in the order in which findings are told.
+    ///
+    /// Containers and init containers have one type and can be one list; ephemeral ones have another.
+    pub(crate) fn lists(&self) -> &'static [ContainerType] {
         match self {
-            // The subresource carries the whole pod; only what it adds is judged there, and only there.
-            Self::Pod => {
-                let on_pods = |list: ContainerType| {
-                    let field = list.field();
-                    (list, format!("!variables.debugging && has({spec}.{field}) ? {spec}.{field} : []"))
-                };
-                let added = format!(
-                    "variables.debugging && has({spec}.ephemeralContainers) ? {spec}.ephemeralContainers.filter(c, \
-                     !has(oldObject.spec.ephemeralContainers) || !oldObject.spec.ephemeralContainers.exists(o, o.name == c.name)) : []"
-                );
-                vec![
-                    on_pods(ContainerType::Container),
-                    on_pods(ContainerType::InitContainer),
-                    (ContainerType::EphemeralContainer, added),
-                ]
+            // Templates may not hold ephemeral containers, and a Pod gets them through its subresource only.
+            Self::Pod | Self::Template(_) | Self::PodTemplate { .. } | Self::CronJob => {
+                &[ContainerType::Container, ContainerType::InitContainer]
             }
-            // Templates may not hold ephemeral containers: the API server refuses them.
-            Self::Template(_) | Self::PodTemplate { .. } | Self::CronJob => {
-                vec![all(ContainerType::Container), all(ContainerType::InitContainer)]
-            }
-            Self::Custom(..) => ContainerType::ALL.into_iter().map(all).collect(),
-            Self::Strategy(_) | Self::Config(_) => Vec::new(),
+            Self::EphemeralContainers => &[ContainerType::EphemeralContainer],
+            Self::Custom(..) => &ContainerType::ALL,
+            Self::Strategy(_) | Self::Config(_) => &[],
         }
+    }
+
+    /// The containers that are judged here, in CEL.
+    pub(crate) fn containers(&self, spec: &str) -> String {
+        match self {
+            // The subresource carries the whole pod; only what is added is judged.
+            Self::EphemeralContainers => format!(
+                "(has({spec}.ephemeralContainers) ? {spec}.ephemeralContainers : []).filter(c, \
+                 !has(oldObject.spec.ephemeralContainers) || !oldObject.spec.ephemeralContainers.exists(o, o.name == c.name))"
+            ),
+            _ => {
+                let lists: Vec<String> = self.lists().iter().map(|list| optional_list(spec, list.field())).collect();
+                lists.join(" + ")
+            }
+        }
+    }
+
+    /// The volumes that are judged here, in CEL.
+    pub(crate) fn volumes(&self, spec: &str) -> String {
+        match self {
+            Self::EphemeralContainers => "[]".to_owned(),
+            _ => optional_list(spec, "volumes"),
+        }
+    }
+
+    /// Whether the API server has validated names and images, so that they are there and printable.
+    pub(crate) fn is_validated(&self) -> bool {
+        !matches!(self, Self::Custom(..))
     }
 
     /// The fields outside the pod spec that its rules read, of which an update must leave all as they were.
@@ -175,6 +190,11 @@ impl Shape {
             _ => Vec::new(),
         }
     }
+}
+
+/// A list that may be absent.
+pub(crate) fn optional_list(owner: &str, field: &str) -> String {
+    format!("(has({owner}.{field}) ? {owner}.{field} : [])")
 }
 
 fn rule(group: &str, version: &str, operations: &[&str], resources: &[&str]) -> ResourceRule {

@@ -3,9 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::subject::{Case, ContainerView, Containers};
-use super::text::{Value, quote_list};
-use super::{Category, Checks, Document, Field, Rule, Severity, Text};
+use super::subject::{Case, ContainerView};
+use super::text::{cel_printable, printable, quote, quote_list};
+use super::{Category, Checks, Document, Field, Rule, Severity};
 use crate::policy::{Profile, RuleEnforcement};
 
 /// Rejects containers that do not drop `ALL` capabilities or add others than `allowed`.
@@ -48,61 +48,37 @@ impl Rule for Capabilities {
     }
 
     fn checks(&self) -> Checks {
-        let kept_cel = format!("!({HAS} && has(c.securityContext.capabilities.drop) \
-                                && 'ALL' in c.securityContext.capabilities.drop)");
         let allowed = quote_list(self.allowed.iter().map(String::as_str));
-        let added_cel = format!(
-            "{HAS} && has(c.securityContext.capabilities.add) && !c.securityContext.capabilities.add.all(x, x in {allowed})"
+        let dropped = format!("{HAS} && has({FIELD}.drop) && 'ALL' in {FIELD}.drop");
+        let extra = format!(
+            "({HAS} && has({FIELD}.add) ? {FIELD}.add.filter(x, !(x in {allowed})).map(x, {} + {}) : [])",
+            quote(ADDED),
+            cel_printable("x")
         );
-        let extra = |allowed: Vec<String>| move |view: &ContainerView<'_>| !extra(view, &allowed).is_empty();
-        let has_extra = extra(self.allowed.clone());
-        let both = extra(self.allowed.clone());
-        let drop = "drop: [ALL]";
-        let cases = vec![
-            Case::new(
-                move |view: &ContainerView<'_>| keeps(view) && both(view),
-                format!("{kept_cel} && {added_cel}"),
-                Text::new("capabilities ALL are not dropped and {extra} may not be added", vec![self.extra_value(&allowed)]),
-                Text::new(&format!("write securityContext.capabilities {drop} without them"), Vec::new()),
-            )
-            .at("/securityContext/capabilities/drop"),
-            Case::new(
-                keeps,
-                kept_cel,
-                Text::new("capabilities ALL are not dropped", Vec::new()),
-                Text::new(&format!("write securityContext.capabilities {drop}"), Vec::new()),
-            )
-            .at("/securityContext/capabilities/drop"),
-            Case::new(
-                has_extra,
-                added_cel,
-                Text::new("capabilities {extra} may not be added", vec![self.extra_value(&allowed)]),
-                Text::new("remove them from securityContext.capabilities.add", Vec::new()),
-            )
-            .at("/securityContext/capabilities/add"),
-        ];
-        Checks::all_containers(&[Field::Container("securityContext")], cases).linux_only()
+        let may_add = self.allowed.clone();
+        let case = Case::listing(
+            move |view: &ContainerView<'_>| {
+                let capabilities = &view.container.security_context.capabilities;
+                let kept = keeps(view).then(|| KEPT.to_owned());
+                let added = capabilities.add.iter().filter(|name| !may_add.contains(name));
+                kept.into_iter().chain(added.map(|name| format!("{ADDED}{}", printable(name)))).collect()
+            },
+            format!("({dropped} ? [] : [{}]) + {extra}", quote(KEPT)),
+            "capabilities: {list}",
+            "write securityContext.capabilities.drop: [ALL] and add only what is allowed",
+        )
+        .at_field(|view: &ContainerView<'_>| {
+            format!("/securityContext/capabilities/{}", if keeps(view) { "drop" } else { "add" })
+        });
+        Checks::all_containers(&[Field::Container("securityContext")], vec![case]).linux_only()
     }
 }
 
-impl Capabilities {
-    fn extra_value(&self, allowed_cel: &str) -> (&'static str, Value<Containers>) {
-        let allowed = self.allowed.clone();
-        let value = Value::written(
-            move |view| extra(view, &allowed).join(", "),
-            &format!("c.securityContext.capabilities.add.filter(x, !(x in {allowed_cel})).join(', ')"),
-        );
-        ("extra", value)
-    }
-}
-
+const FIELD: &str = "c.securityContext.capabilities";
 const HAS: &str = "has(c.securityContext) && has(c.securityContext.capabilities)";
+const KEPT: &str = "ALL is not dropped";
+const ADDED: &str = "may not add ";
 
 fn keeps(view: &ContainerView<'_>) -> bool {
     !view.container.security_context.capabilities.drop.iter().any(|name| name == "ALL")
-}
-
-fn extra<'a>(view: &ContainerView<'a>, allowed: &[String]) -> Vec<&'a str> {
-    let add = &view.container.security_context.capabilities.add;
-    add.iter().filter(|name| !allowed.contains(name)).map(String::as_str).collect()
 }

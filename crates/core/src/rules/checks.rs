@@ -3,13 +3,18 @@
 use crate::workload::{ContainerType, Kind};
 
 use super::immutable_config::ConfigKind;
-use super::subject::{Case, Containers, Strategies, Volumes};
+use super::subject::{Case, Containers, Images, Strategies, Volumes};
+
+/// CEL that is true for a container `c` of the list of init containers: names are unique over all lists.
+pub(crate) const IS_INIT: &str = "c.name in variables.init_names";
 
 /// Everything that one rule of one policy checks; built once per policy.
 #[derive(Default)]
 pub struct Checks {
     /// What it asks of containers.
     pub containers: Vec<ContainerCheck>,
+    /// What it asks of images; the first case that holds is the finding.
+    pub images: Vec<Case<Images>>,
     /// What it asks of volumes; the first case that holds is the finding.
     pub volumes: Vec<Case<Volumes>>,
     /// What it asks of update strategies.
@@ -62,6 +67,17 @@ impl Checks {
             reads: reads.to_vec(),
             ..Self::default()
         }
+    }
+
+    /// Checks that ask something of images.
+    pub fn images(cases: Vec<Case<Images>>) -> Self {
+        let reads = vec![Field::Container("image"), Field::Volume("image")];
+        Self { images: cases, reads, ..Self::default() }
+    }
+
+    /// Whether they ask anything of a pod spec.
+    pub fn concern_pods(&self) -> bool {
+        !(self.containers.is_empty() && self.images.is_empty() && self.volumes.is_empty())
     }
 
     /// The same for a field that Windows pods do not have.

@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::subject::{Case, ContainerView};
-use super::text::Value;
-use super::{Category, Checks, Document, Field, Rule, Severity, Text};
+use super::text::{cel_printable, printable};
+use super::{Category, Checks, Document, Field, Rule, Severity};
 use crate::policy::{Profile, RuleEnforcement};
 
 /// CEL variable with the names of the hostPath volumes.
@@ -41,24 +41,20 @@ impl Rule for HostPath {
     }
 
     fn checks(&self) -> Checks {
-        let mounted = format!("c.volumeMounts.filter(m, !(has(m.readOnly) && m.readOnly) && m.name in {HOST_PATHS})");
-        let volumes = Value::written(
-            |view: &ContainerView<'_>| {
-                let names: Vec<&str> =
-                    writable(view).map(|index| view.container.volume_mounts[index].name.as_str()).collect();
-                names.join(", ")
-            },
-            &format!("{mounted}.map(m, m.name).join(', ')"),
+        let mounted = format!(
+            "has(c.volumeMounts) ? c.volumeMounts.filter(m, !(has(m.readOnly) && m.readOnly) && m.name in {HOST_PATHS})\
+             .map(m, {}) : []",
+            cel_printable("m.name")
         );
-        let case = Case::new(
-            |view: &ContainerView<'_>| writable(view).next().is_some(),
-            format!(
-                "has(c.volumeMounts) && c.volumeMounts.exists(m, !(has(m.readOnly) && m.readOnly) && m.name in {HOST_PATHS})"
-            ),
-            Text::new("mounts hostPath volume {volumes} writable", vec![("volumes", volumes)]),
-            Text::new("write readOnly: true at the mount", Vec::new()),
+        let case = Case::listing(
+            |view: &ContainerView<'_>| {
+                writable(view).map(|index| printable(&view.container.volume_mounts[index].name)).collect()
+            },
+            mounted,
+            "mounts hostPath writable: {list}",
+            "write readOnly: true at the mount",
         )
-        .at_field(|view| format!("/volumeMounts/{}/readOnly", writable(view).next().unwrap_or_default()));
+        .at_field(|view: &ContainerView<'_>| format!("/volumeMounts/{}/readOnly", writable(view).next().unwrap_or_default()));
         let reads = [Field::Container("volumeMounts"), Field::Volume("hostPath")];
         Checks::all_containers(&reads, vec![case])
     }

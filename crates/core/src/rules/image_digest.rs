@@ -4,8 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::image::{case, invalid};
-use super::subject::{Case, HoldsImage};
-use super::{Category, Checks, Document, Field, Rule, Severity};
+use super::{Category, Checks, Document, Rule, Severity};
 use crate::image::{cel_has_digest, cel_has_pinned_digest};
 use crate::policy::{Profile, RuleEnforcement};
 
@@ -39,29 +38,20 @@ impl Rule for ImageDigest {
     }
 
     fn checks(&self) -> Checks {
-        let mut checks = Checks::all_containers(&[Field::Container("image"), Field::Volume("image")], cases());
-        checks.volumes = cases();
-        checks
+        let mut cases = invalid();
+        cases.push(case(
+            |reference| reference.digest().is_none(),
+            &format!("!{}", cel_has_digest("i.image")),
+            "image {image} has no digest",
+            "write {image}@sha256:DIGEST",
+        ));
+        // sha384 is legal in a reference, but no registry or runtime promises to serve it.
+        cases.push(case(
+            |reference| reference.pinned_digest().is_none(),
+            &format!("!{}", cel_has_pinned_digest("i.image")),
+            "image {image} has a digest that is neither sha256 nor sha512",
+            "write {undigested}@sha256:DIGEST",
+        ));
+        Checks::images(cases)
     }
-}
-
-fn cases<S: HoldsImage>() -> Vec<Case<S>> {
-    let image = S::IMAGE;
-    let mut cases = invalid();
-    cases.push(case(
-        |_, reference| reference.digest().is_none(),
-        &format!("!{}", cel_has_digest(image)),
-        "image {image} has no digest",
-        "write {image}@sha256:DIGEST",
-    ));
-    // sha384 is legal in a reference, but no registry or runtime promises to serve it.
-    cases.push(case(
-        |_, reference| {
-            reference.digest().is_some_and(|digest| !digest.starts_with("sha256:") && !digest.starts_with("sha512:"))
-        },
-        &format!("!{}", cel_has_pinned_digest(image)),
-        "image {image} has a digest that is neither sha256 nor sha512",
-        "write {undigested}@sha256:DIGEST",
-    ));
-    cases
 }

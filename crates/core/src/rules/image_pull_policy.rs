@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::subject::{Case, ContainerView, Containers, HoldsImage};
+use super::subject::{Case, ContainerView};
 use super::text::{Value, quote_list};
 use super::{Category, Checks, Document, Field, Rule, Severity, Text};
 use crate::policy::{Profile, RuleEnforcement};
@@ -74,7 +74,7 @@ impl Rule for ImagePullPolicy {
         // The API server fills it in, but not in custom resources.
         let policy_cel = format!(
             "(has(c.imagePullPolicy) ? c.imagePullPolicy : !({image} in {invalid}) && {image}.matches('{LATEST}') ? 'Always' : 'IfNotPresent')",
-            image = Containers::IMAGE,
+            image = "(has(c.image) ? c.image : '')",
             invalid = super::image::INVALID_IMAGES,
         );
         let value = Value::written(|view: &ContainerView<'_>| image_pull_policy(view.container).to_owned(), &policy_cel);

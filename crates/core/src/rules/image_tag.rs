@@ -4,8 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::image::{case, invalid};
-use super::subject::{Case, HoldsImage};
-use super::{Category, Checks, Document, Field, Rule, Severity};
+use super::{Category, Checks, Document, Rule, Severity};
 use crate::image::{TagGlob, cel_has_digest, cel_tag_missing};
 use crate::policy::{Profile, RuleEnforcement};
 
@@ -42,35 +41,26 @@ impl Rule for ImageTag {
     }
 
     fn checks(&self) -> Checks {
-        let mut checks = Checks::all_containers(&[Field::Container("image"), Field::Volume("image")], self.cases());
-        checks.volumes = self.cases();
-        checks
-    }
-}
-
-impl ImageTag {
-    fn cases<S: HoldsImage>(&self) -> Vec<Case<S>> {
-        let image = S::IMAGE;
-        let undigested = format!("!{}", cel_has_digest(image));
+        let undigested = format!("!{}", cel_has_digest("i.image"));
         let forbidden = self.forbidden_tags.clone();
         let mut patterns = vec!["latest".to_owned()];
         patterns.extend(self.forbidden_tags.iter().map(TagGlob::to_regex_source));
         let mut cases = invalid();
         cases.push(case(
-            |_, reference| reference.digest().is_none() && reference.tag().is_none(),
-            &cel_tag_missing(image),
+            |reference| reference.tag_missing(),
+            &cel_tag_missing("i.image"),
             "image {image} has no tag, which means the mutable tag latest",
             "write {image}:TAG@sha256:DIGEST",
         ));
         cases.push(case(
-            move |_, reference| {
-                reference.digest().is_none()
-                    && reference.tag().is_some_and(|tag| tag == "latest" || forbidden.iter().any(|glob| glob.matches(tag)))
+            move |reference| {
+                let is_forbidden = |tag: &str| tag == "latest" || forbidden.iter().any(|glob| glob.matches(tag));
+                reference.digest().is_none() && reference.tag().is_some_and(is_forbidden)
             },
-            &format!("{undigested} && {image}.matches(r':(?:{})$')", patterns.join("|")),
+            &format!("{undigested} && i.image.matches(r':(?:{})$')", patterns.join("|")),
             "image {image} has the mutable tag {tag}",
             "write {untagged}:TAG@sha256:DIGEST",
         ));
-        cases
+        Checks::images(cases)
     }
 }

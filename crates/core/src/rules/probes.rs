@@ -3,10 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::checks::ContainerCheck;
-use super::subject::{Case, ContainerView, Containers};
-use super::text::{Value, quote};
-use super::{Category, Checks, Document, Field, Rule, Severity, Text};
+use super::checks::IS_INIT;
+use super::subject::{Case, ContainerView};
+use super::text::quote;
+use super::{Category, Checks, Document, Field, Rule, Severity};
 use crate::policy::{Profile, RuleEnforcement};
 use crate::workload::{Container, ContainerType};
 
@@ -78,10 +78,31 @@ impl Rule for Probes {
     }
 
     fn checks(&self) -> Checks {
-        const CONTAINERS: &[ContainerType] = &[ContainerType::Container];
-        const INIT_CONTAINERS: &[ContainerType] = &[ContainerType::InitContainer];
-        let always = "(!has(variables.spec.restartPolicy) || variables.spec.restartPolicy == 'Always')";
-        let sidecar = "has(c.restartPolicy) && c.restartPolicy == 'Always'";
+        let always = "!has(variables.spec.restartPolicy) || variables.spec.restartPolicy == 'Always'";
+        // Containers of the main list may say restartPolicy too, where it means something else.
+        let serves_cel = format!("!({IS_INIT}) || has(c.restartPolicy) && c.restartPolicy == 'Always'");
+        let listed: Vec<String> = self
+            .required
+            .iter()
+            .map(|probe| format!("(has(c.{}) ? [] : [{}])", probe.field(), quote(probe.field())))
+            .collect();
+        let required = self.required.clone();
+        let first = self.required.clone();
+        let case = Case::listing(
+            move |view: &ContainerView<'_>| {
+                if !view.pod.restarts_always() || !serves(view) {
+                    return Vec::new();
+                }
+                missing(&required, view.container).map(ToOwned::to_owned).collect()
+            },
+            format!("({always}) && ({serves_cel}) ? {} : []", listed.join(" + ")),
+            "probes are missing: {list}",
+            "write one that fails while the container cannot serve",
+        )
+        .at_field(move |view: &ContainerView<'_>| {
+            format!("/{}", missing(&first, view.container).next().unwrap_or_default())
+        });
+        const LISTS: &[ContainerType] = &[ContainerType::Container, ContainerType::InitContainer];
         let reads = [
             Field::Pod("restartPolicy"),
             Field::Container("restartPolicy"),
@@ -89,49 +110,13 @@ impl Rule for Probes {
             Field::Container("livenessProbe"),
             Field::Container("startupProbe"),
         ];
-        let mut checks = Checks::containers(CONTAINERS, &reads, vec![self.case(|_| true, always)]);
-        checks.containers.push(ContainerCheck {
-            lists: INIT_CONTAINERS,
-            linux_only: false,
-            cases: vec![self.case(is_sidecar, &format!("{always} && {sidecar}"))],
-        });
-        checks
+        Checks::containers(LISTS, &reads, vec![case])
     }
 }
 
-impl Probes {
-    fn case(
-        &self,
-        applies: impl for<'a> Fn(&ContainerView<'a>) -> bool + Send + Sync + 'static,
-        applies_cel: &str,
-    ) -> Case<Containers> {
-        let any: Vec<String> = self.required.iter().map(|probe| format!("!has(c.{})", probe.field())).collect();
-        let listed: Vec<String> = self
-            .required
-            .iter()
-            .map(|probe| format!("(has(c.{}) ? [] : [{}])", probe.field(), quote(probe.field())))
-            .collect();
-        let required = self.required.clone();
-        let names = Value::own(
-            move |view: &ContainerView<'_>| missing(&required, view.container).collect::<Vec<_>>().join(", "),
-            format!("({}).join(', ')", listed.join(" + ")),
-        );
-        let required = self.required.clone();
-        let first = self.required.clone();
-        Case::<Containers>::new(
-            move |view: &ContainerView<'_>| {
-                view.pod.restarts_always() && applies(view) && missing(&required, view.container).next().is_some()
-            },
-            format!("{applies_cel} && ({})", any.join(" || ")),
-            Text::new("has no {missing}", vec![("missing", names)]),
-            Text::new("write one that fails while the container cannot serve", Vec::new()),
-        )
-        .at_field(move |view: &ContainerView<'_>| format!("/{}", missing(&first, view.container).next().unwrap_or_default()))
-    }
-}
-
-fn is_sidecar(view: &ContainerView<'_>) -> bool {
-    view.container.restart_policy.as_deref() == Some("Always")
+/// Whether the container is of the main list, or a sidecar: an init container that restarts always.
+fn serves(view: &ContainerView<'_>) -> bool {
+    view.container_type != ContainerType::InitContainer || view.container.restart_policy.as_deref() == Some("Always")
 }
 
 fn missing<'a>(required: &'a [Probe], container: &'a Container) -> impl Iterator<Item = &'static str> + 'a {

@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::subject::{Case, ContainerView};
-use super::text::{Value, quote};
-use super::{Category, Checks, Document, Field, Rule, Severity, Text};
+use super::text::quote;
+use super::{Category, Checks, Document, Field, Rule, Severity};
 use crate::policy::{Profile, RuleEnforcement};
 use crate::workload::ContainerType;
 
@@ -116,30 +116,22 @@ impl Rule for ResourceLimits {
     }
 
     fn checks(&self) -> Checks {
-        let any: Vec<String> = self.required.iter().map(|quantity| quantity.is_missing_cel()).collect();
         let listed: Vec<String> = self
             .required
             .iter()
             .map(|quantity| format!("({} ? [{}] : [])", quantity.is_missing_cel(), quote(quantity.name())))
             .collect();
         let required = self.required.clone();
-        let missing = Value::own(
-            move |view: &ContainerView<'_>| {
-                let names: Vec<&str> =
-                    required.iter().filter(|quantity| quantity.is_missing(view)).map(|quantity| quantity.name()).collect();
-                names.join(", ")
-            },
-            format!("({}).join(', ')", listed.join(" + ")),
-        );
-        let required = self.required.clone();
         let first = self.required.clone();
-        let case = Case::new(
-            move |view: &ContainerView<'_>| required.iter().any(|quantity| quantity.is_missing(view)),
-            any.join(" || "),
-            Text::new("resources {missing} are not set", vec![("missing", missing)]),
-            Text::new("write them under resources", Vec::new()),
+        let case = Case::listing(
+            move |view: &ContainerView<'_>| {
+                required.iter().filter(|quantity| quantity.is_missing(view)).map(|quantity| quantity.name().to_owned()).collect()
+            },
+            listed.join(" + "),
+            "resources are not set: {list}",
+            "write them under resources",
         )
-        .at_field(move |view| {
+        .at_field(move |view: &ContainerView<'_>| {
             let name = first.iter().find(|quantity| quantity.is_missing(view)).map_or("", |quantity| quantity.name());
             format!("/resources/{}", name.replacen('.', "/", 1))
         });

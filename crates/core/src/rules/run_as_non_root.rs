@@ -3,8 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::subject::{Case, ContainerView, Containers};
-use super::{Category, Checks, Document, Field, Rule, Severity, Text};
+use super::subject::{Case, ContainerView};
+use super::text::quote;
+use super::{Category, Checks, Document, Field, Rule, Severity};
 use crate::policy::{Profile, RuleEnforcement};
 
 /// Rejects containers that may run as root; the container's fields win over the pod's.
@@ -36,40 +37,27 @@ impl Rule for RunAsNonRoot {
     }
 
     fn checks(&self) -> Checks {
-        let non_root = effective("runAsNonRoot", "false");
-        let user = effective("runAsUser", "-1");
-        let root = format!("{user} == 0");
-        let unsaid = format!("!{non_root}");
-        let cases = vec![
-            case(
-                |view| runs_as_root(view) && !says_non_root(view),
-                &format!("{root} && {unsaid}"),
-                "runs as uid 0 and does not say runAsNonRoot",
-                "write securityContext.runAsNonRoot: true and a runAsUser other than 0",
-            )
-            .at("/securityContext/runAsNonRoot"),
-            case(runs_as_root, &root, "runs as uid 0", "write a securityContext.runAsUser other than 0")
-                .at("/securityContext/runAsUser"),
-            case(
-                |view| !says_non_root(view),
-                &unsaid,
-                "may run as root",
-                "write securityContext.runAsNonRoot: true",
-            )
-            .at("/securityContext/runAsNonRoot"),
-        ];
-        Checks::all_containers(&[Field::Container("securityContext"), Field::Pod("securityContext")], cases)
+        let root = format!("{} == 0", effective("runAsUser", "-1"));
+        let unsaid = format!("!{}", effective("runAsNonRoot", "false"));
+        let case = Case::listing(
+            |view: &ContainerView<'_>| {
+                let problems = [(!says_non_root(view), UNSAID), (runs_as_root(view), ROOT)];
+                problems.iter().filter(|(holds, _)| *holds).map(|(_, text)| (*text).to_owned()).collect()
+            },
+            format!("({unsaid} ? [{}] : []) + ({root} ? [{}] : [])", quote(UNSAID), quote(ROOT)),
+            "may run as root: {list}",
+            "write securityContext.runAsNonRoot: true and no runAsUser: 0",
+        )
+        .at_field(|view: &ContainerView<'_>| {
+            let field = if says_non_root(view) { "runAsUser" } else { "runAsNonRoot" };
+            format!("/securityContext/{field}")
+        });
+        Checks::all_containers(&[Field::Container("securityContext"), Field::Pod("securityContext")], vec![case])
     }
 }
 
-fn case(
-    rust: impl for<'a> Fn(&ContainerView<'a>) -> bool + Send + Sync + 'static,
-    cel: &str,
-    message: &str,
-    fix: &str,
-) -> Case<Containers> {
-    Case::<Containers>::new(rust, cel, Text::new(message, Vec::new()), Text::new(fix, Vec::new()))
-}
+const UNSAID: &str = "runAsNonRoot is not true";
+const ROOT: &str = "runAsUser is 0";
 
 fn says_non_root(view: &ContainerView<'_>) -> bool {
     let own = view.container.security_context.run_as_non_root;

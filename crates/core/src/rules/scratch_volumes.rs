@@ -3,9 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::subject::{Case, VolumeView};
+use super::subject::Case;
 use super::{Category, Checks, Document, Field, Rule, Severity, Text};
 use crate::policy::{Profile, RuleEnforcement};
+use crate::workload::Volume;
 
 /// Rejects `emptyDir` volumes without a `sizeLimit`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -38,7 +39,7 @@ impl Rule for ScratchVolumes {
 
     fn checks(&self) -> Checks {
         let unlimited = Case::new(
-            |view: &VolumeView<'_>| view.volume.empty_dir.as_ref().is_some_and(|volume| volume.size_limit.is_none()),
+            |volume: &&Volume| volume.empty_dir.as_ref().is_some_and(|scratch| scratch.size_limit.is_none()),
             "has(v.emptyDir) && !has(v.emptyDir.sizeLimit)",
             Text::new("emptyDir has no sizeLimit", Vec::new()),
             Text::new("write emptyDir.sizeLimit", Vec::new()),

@@ -1,4 +1,6 @@
-//! What a rule looks at, one thing at a time: a container, a volume, an update strategy.
+//! What a rule looks at, one thing at a time: a container, an image, a volume, an update strategy.
+
+use std::sync::Arc;
 
 use crate::image::{Reference, ReferenceError};
 use crate::workload::{Container, ContainerType, PodSpec, UpdateStrategy, Volume};
@@ -22,6 +24,7 @@ type Pointer<S> = Box<dyn for<'a> Fn(&<S as Subject>::View<'a>) -> String + Send
 /// One way to break a rule. The first case of a check that holds is the finding.
 pub struct Case<S: Subject> {
     holds: Predicate<S>,
+    list: Option<String>,
     cel: String,
     field: Pointer<S>,
     message: Text<S>,
@@ -36,7 +39,27 @@ impl<S: Subject> Case<S> {
         message: Text<S>,
         fix: Text<S>,
     ) -> Self {
-        Self { holds: Box::new(rust), cel: cel.into(), field: Box::new(|_| String::new()), message, fix }
+        Self { holds: Box::new(rust), list: None, cel: cel.into(), field: Box::new(|_| String::new()), message, fix }
+    }
+
+    /// A case that holds where a list of what is wrong is not empty; `{list}` in the message tells all of it.
+    pub fn listing(
+        rust: impl for<'a> Fn(&S::View<'a>) -> Vec<String> + Send + Sync + 'static,
+        cel: impl Into<String>,
+        message: &str,
+        fix: &str,
+    ) -> Self {
+        let items = Arc::new(rust);
+        let told = Arc::clone(&items);
+        let list = Value::own(move |view: &S::View<'_>| told(view).join(", "), "l.join(', ')");
+        Self {
+            holds: Box::new(move |view| !items(view).is_empty()),
+            list: Some(cel.into()),
+            cel: "l.size() > 0".to_owned(),
+            field: Box::new(|_| String::new()),
+            message: Text::new(message, vec![("list", list)]),
+            fix: Text::new(fix, Vec::new()),
+        }
     }
 
     /// Names the field below the subject that must be written.
@@ -53,6 +76,11 @@ impl<S: Subject> Case<S> {
     /// Whether the case holds.
     pub fn holds(&self, view: &S::View<'_>) -> bool {
         (self.holds)(view)
+    }
+
+    /// The list that [`Self::cel`] and the message know as `l`, in CEL, evaluated once.
+    pub fn list_cel(&self) -> Option<&str> {
+        self.list.as_deref()
     }
 
     /// [`Self::holds`] in CEL.
@@ -87,95 +115,72 @@ pub struct ContainerView<'a> {
     pub container: &'a Container,
     /// The pod that holds it.
     pub pod: &'a PodSpec,
-    /// Its image, parsed once for all rules.
-    pub image: Result<Reference<'a>, ReferenceError>,
 }
 
 impl Subject for Containers {
     type View<'a> = ContainerView<'a>;
     const VARIABLE: &'static str = "c";
 
-    fn value(name: &str) -> Option<Value<Self>> {
-        image_value(name)
+    fn value(_: &str) -> Option<Value<Self>> {
+        None
     }
 }
 
 /// Volumes of a pod.
 pub struct Volumes;
 
-/// A volume and what it mounts.
-pub struct VolumeView<'a> {
-    /// The volume.
-    pub volume: &'a Volume,
-    /// The image it mounts, parsed, if it mounts one.
-    pub image: Option<Result<Reference<'a>, ReferenceError>>,
-}
-
 impl Subject for Volumes {
-    type View<'a> = VolumeView<'a>;
+    type View<'a> = &'a Volume;
     const VARIABLE: &'static str = "v";
 
+    fn value(_: &str) -> Option<Value<Self>> {
+        None
+    }
+}
+
+/// Images, of containers of all lists and of volumes.
+pub struct Images;
+
+/// An image and what it is to its reader, the kubelet: parsed once for all rules.
+pub struct ImageView<'a> {
+    /// As written; empty if absent.
+    pub text: &'a str,
+    /// What it refers to.
+    pub reference: Result<Reference<'a>, ReferenceError>,
+}
+
+impl<'a> ImageView<'a> {
+    /// Parses an image.
+    pub fn new(text: &'a str) -> Self {
+        Self { text, reference: Reference::parse(text) }
+    }
+}
+
+impl Subject for Images {
+    type View<'a> = ImageView<'a>;
+    /// A map of `at`, whose image it is, and `image`, its text.
+    const VARIABLE: &'static str = "i";
+
+    /// All but `image` are for valid references that have what they name.
     fn value(name: &str) -> Option<Value<Self>> {
-        image_value(name)
-    }
-}
-
-/// A subject that may hold an image reference.
-pub trait HoldsImage: Subject {
-    /// Whether there is an image to judge, in CEL; none where there always is.
-    const HAS_IMAGE: Option<&'static str>;
-    /// The image as text in CEL; empty if absent.
-    const IMAGE: &'static str;
-    /// JSON Pointer of the image below the subject.
-    const FIELD: &'static str;
-
-    /// The image, if there is one to judge.
-    fn image<'v, 'a: 'v>(view: &'v Self::View<'a>) -> Option<(&'v str, &'v Result<Reference<'v>, ReferenceError>)>;
-}
-
-impl HoldsImage for Containers {
-    const HAS_IMAGE: Option<&'static str> = None;
-    const IMAGE: &'static str = "(has(c.image) ? c.image : '')";
-    const FIELD: &'static str = "/image";
-
-    fn image<'v, 'a: 'v>(view: &'v ContainerView<'a>) -> Option<(&'v str, &'v Result<Reference<'v>, ReferenceError>)> {
-        Some((&view.container.image, &view.image))
-    }
-}
-
-impl HoldsImage for Volumes {
-    const HAS_IMAGE: Option<&'static str> = Some("has(v.image)");
-    const IMAGE: &'static str = "(has(v.image.reference) ? v.image.reference : '')";
-    const FIELD: &'static str = "/image/reference";
-
-    fn image<'v, 'a: 'v>(view: &'v VolumeView<'a>) -> Option<(&'v str, &'v Result<Reference<'v>, ReferenceError>)> {
-        Some((&view.volume.image.as_ref()?.reference, view.image.as_ref()?))
-    }
-}
-
-/// The values of sentences about images. All but `image` are for references with what they name.
-fn image_value<S: HoldsImage>(name: &str) -> Option<Value<S>> {
-    let image = S::IMAGE;
-    match name {
-        "image" => Some(Value::written(|view| S::image(view).map_or_else(String::new, |(text, _)| text.to_owned()), image)),
-        // What stands before the tag.
-        "untagged" => Some(Value::written(
-            |view| S::image(view).map_or_else(String::new, |(text, _)| split_tag(text).0.to_owned()),
-            &format!("{image}.substring(0, {image}.lastIndexOf(':'))"),
-        )),
-        "tag" => Some(Value::written(
-            |view| S::image(view).map_or_else(String::new, |(text, _)| split_tag(text).1.to_owned()),
-            &format!("{image}.substring({image}.lastIndexOf(':') + 1)"),
-        )),
-        // What stands before the digest.
-        "undigested" => Some(Value::written(
-            |view| {
-                S::image(view)
-                    .map_or_else(String::new, |(text, _)| text.split_once('@').map_or(text, |(name, _)| name).to_owned())
-            },
-            &format!("{image}.split('@')[0]"),
-        )),
-        _ => None,
+        match name {
+            "image" => Some(Value::written(|view: &ImageView<'_>| view.text.to_owned(), "i.image")),
+            // What stands before the tag.
+            "untagged" => Some(Value::valid(
+                |view: &ImageView<'_>| split_tag(view.text).0.to_owned(),
+                "i.image.substring(0, i.image.lastIndexOf(':'))",
+            )),
+            "tag" => Some(Value::valid(
+                |view: &ImageView<'_>| split_tag(view.text).1.to_owned(),
+                "i.image.substring(i.image.lastIndexOf(':') + 1)",
+            )),
+            // What stands before the digest.
+            "undigested" => Some(Value::valid(
+                |view: &ImageView<'_>| view.text.split_once('@').map_or(view.text, |(name, _)| name).to_owned(),
+                "i.image.split('@')[0]",
+            )),
+            _ => None,
+        }
     }
 }
 
@@ -188,7 +193,8 @@ pub struct Strategies;
 
 impl Subject for Strategies {
     type View<'a> = &'a UpdateStrategy;
-    const VARIABLE: &'static str = "object.spec";
+    /// The spec that holds it.
+    const VARIABLE: &'static str = "w";
 
     fn value(_: &str) -> Option<Value<Self>> {
         None

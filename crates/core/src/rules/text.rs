@@ -19,6 +19,14 @@ impl<S: Subject> Value<S> {
         Self { rust: Box::new(move |view| printable(&rust(view))), cel: cel_printable(cel) }
     }
 
+    /// A part of what has been validated, so that it is printable already: cut at 80 characters.
+    pub fn valid(rust: impl for<'a> Fn(&S::View<'a>) -> String + Send + Sync + 'static, cel: &str) -> Self {
+        Self {
+            rust: Box::new(move |view| printable(&rust(view))),
+            cel: format!("[{cel}].map(s, s.size() > {SHOWN} ? s.substring(0, {}) + '...' : s)[0]", SHOWN - 3),
+        }
+    }
+
     /// A value made of our own words, shown as it is.
     pub fn own(rust: impl for<'a> Fn(&S::View<'a>) -> String + Send + Sync + 'static, cel: impl Into<String>) -> Self {
         Self { rust: Box::new(rust), cel: cel.into() }
@@ -129,9 +137,9 @@ pub fn printable(text: &str) -> String {
 pub(crate) fn cel_printable(expression: &str) -> String {
     let clean = |text: &str| format!("{text}.split('').map(x, x >= ' ' && x <= '~' ? x : '?').join('')");
     format!(
-        "({expression}.matches('^[ -~]{{0,{SHOWN}}}$') ? {expression} : {expression}.size() > {SHOWN} ? {cut} + '...' : {whole})",
-        cut = clean(&format!("{expression}.substring(0, {})", SHOWN - 3)),
-        whole = clean(expression),
+        "[{expression}].map(s, s.matches('^[ -~]{{0,{SHOWN}}}$') ? s : s.size() > {SHOWN} ? {cut} + '...' : {whole})[0]",
+        cut = clean(&format!("s.substring(0, {})", SHOWN - 3)),
+        whole = clean("s"),
     )
 }
 

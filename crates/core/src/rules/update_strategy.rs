@@ -64,7 +64,7 @@ impl Rule for UpdateStrategy {
 fn recreate() -> Case<Strategies> {
     Case::new(
         |strategy: &&workload::UpdateStrategy| strategy.strategy_type == "Recreate",
-        "has(object.spec.strategy) && has(object.spec.strategy.type) && object.spec.strategy.type == 'Recreate'",
+        "has(w.strategy) && has(w.strategy.type) && w.strategy.type == 'Recreate'",
         Text::new("strategy Recreate stops every pod before it starts new ones", Vec::new()),
         Text::new("write strategy.type: RollingUpdate", Vec::new()),
     )
@@ -74,7 +74,7 @@ fn recreate() -> Case<Strategies> {
 fn on_delete() -> Case<Strategies> {
     Case::new(
         |strategy: &&workload::UpdateStrategy| strategy.strategy_type == "OnDelete",
-        "has(object.spec.updateStrategy) && has(object.spec.updateStrategy.type) && object.spec.updateStrategy.type == 'OnDelete'",
+        "has(w.updateStrategy) && has(w.updateStrategy.type) && w.updateStrategy.type == 'OnDelete'",
         Text::new("updateStrategy OnDelete leaves old pods running until someone deletes them", Vec::new()),
         Text::new("write updateStrategy.type: RollingUpdate", Vec::new()),
     )
@@ -84,11 +84,11 @@ fn on_delete() -> Case<Strategies> {
 impl UpdateStrategy {
     fn too_many_unavailable(&self) -> Case<Strategies> {
         let least = self.min_healthy_percent;
-        let field = "object.spec.strategy.rollingUpdate.maxUnavailable";
+        let field = "w.strategy.rollingUpdate.maxUnavailable";
         // A number is the only form without a percent sign; the API server has validated both.
         let number = format!("type({field}) == int");
         let percent = format!("int(string({field}).replace('%', ''))");
-        let replicas = "(has(object.spec.replicas) ? object.spec.replicas : 1)";
+        let replicas = "(has(w.replicas) ? w.replicas : 1)";
         // Percentages count as such; numbers against the written replicas. Nothing is missing of nothing.
         let unhealthy = format!(
             "({number} ? (int({field}) < {replicas} ? ({replicas} - int({field})) * 100 < {least} * {replicas} : {replicas} > 0 && {least} > 0) : \
@@ -112,8 +112,8 @@ impl UpdateStrategy {
                 IntOrPercent::Invalid(_) => false,
             },
             format!(
-                "has(object.spec.strategy) && has(object.spec.strategy.rollingUpdate) && \
-                 has(object.spec.strategy.rollingUpdate.maxUnavailable) && {unhealthy}"
+                "has(w.strategy) && has(w.strategy.rollingUpdate) && \
+                 has(w.strategy.rollingUpdate.maxUnavailable) && {unhealthy}"
             ),
             Text::new(
                 &format!("maxUnavailable {{value}} leaves less than {least}% of the replicas available"),
