@@ -23,7 +23,9 @@ pub fn start_logging(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,kube=warn"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
-        LogFormat::Text => builder.with_ansi(std::env::var_os("NO_COLOR").is_none() && std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
+        LogFormat::Text => builder
+            .with_ansi(std::env::var_os("NO_COLOR").is_none() && std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .init(),
         LogFormat::Json => builder.json().init(),
     }
 }
@@ -51,10 +53,14 @@ impl Metrics {
     /// Two metrics have one name.
     pub fn new() -> prometheus::Result<Self> {
         let registry = Registry::new();
-        let build = IntGaugeVec::new(Opts::new("immutable_build_info", "The version that runs; always 1."), &["version"])?;
+        let build =
+            IntGaugeVec::new(Opts::new("immutable_build_info", "The version that runs; always 1."), &["version"])?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let leading = IntGauge::new("immutable_leader", "Whether this replica leads.")?;
-        let passes = IntCounterVec::new(Opts::new("immutable_reconcile_total", "Passes over all policies, by result."), &["result"])?;
+        let passes = IntCounterVec::new(
+            Opts::new("immutable_reconcile_total", "Passes over all policies, by result."),
+            &["result"],
+        )?;
         for result in ["success", "error"] {
             passes.with_label_values(&[result]).reset();
         }
@@ -64,20 +70,24 @@ impl Metrics {
             &[],
         )?;
         let api_calls = IntCounterVec::new(
-            Opts::new("immutable_api_calls_total", "Calls to the API server that write or prove, by verb, kind and HTTP code; code 0 is no answer."),
+            Opts::new(
+                "immutable_api_calls_total",
+                "Calls to the API server that write or prove, by verb, kind and HTTP code; code 0 is no answer.",
+            ),
             &["verb", "kind", "code"],
         )?;
-        let policies = IntGaugeVec::new(
-            Opts::new("immutable_policies", "Policies by kind and state."),
-            &["kind", "state"],
-        )?;
+        let policies =
+            IntGaugeVec::new(Opts::new("immutable_policies", "Policies by kind and state."), &["kind", "state"])?;
         for kind in ["ClusterImmutablePolicy", "ImmutablePolicy"] {
             for state in ["valid", "invalid"] {
                 policies.with_label_values(&[kind, state]).set(0);
             }
         }
         let native_objects = IntGaugeVec::new(
-            Opts::new("immutable_native_objects", "ValidatingAdmissionPolicies and bindings that the policies come to."),
+            Opts::new(
+                "immutable_native_objects",
+                "ValidatingAdmissionPolicies and bindings that the policies come to.",
+            ),
             &["kind"],
         )?;
         registry.register(Box::new(build))?;

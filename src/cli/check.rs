@@ -78,7 +78,9 @@ struct Input {
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let policies = match policies::read(&arguments.policy) {
-        Ok(policies) if arguments.policy.is_empty() => vec![Policy::builtin_stateless()].into_iter().chain(policies).collect(),
+        Ok(policies) if arguments.policy.is_empty() => {
+            vec![Policy::builtin_stateless()].into_iter().chain(policies).collect()
+        }
         Ok(policies) => policies,
         Err(errors) => return refuse(errors),
     };

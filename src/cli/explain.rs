@@ -17,7 +17,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     match RuleId::named(name) {
         Some(rule) => print(&rule_page(rule)),
         None => {
-            let nearest = RuleId::ALL.iter().map(|rule| (strsim::damerau_levenshtein(name, rule.id()), rule.id())).min();
+            let nearest =
+                RuleId::ALL.iter().map(|rule| (strsim::damerau_levenshtein(name, rule.id()), rule.id())).min();
             let suggestion = nearest.map_or_else(String::new, |(_, id)| format!("; did you mean {id}?"));
             refuse([format!("there is no rule {name}{suggestion} `immutable explain` lists all")])
         }
@@ -44,7 +45,8 @@ pub fn rule_page(rule: RuleId) -> String {
             Profile::None => "None",
         })
         .collect();
-    let profiles = if profiles.is_empty() { "in no profile; name it in spec.rules".to_owned() } else { profiles.join(", ") };
+    let profiles =
+        if profiles.is_empty() { "in no profile; name it in spec.rules".to_owned() } else { profiles.join(", ") };
     let defaults = RuleSettings::default_settings(rule);
     let settings = if defaults.as_object().is_none_or(serde_json::Map::is_empty) {
         "It has no settings but `enforcement`.".to_owned()

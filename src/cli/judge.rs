@@ -59,9 +59,10 @@ pub(super) fn fact(object: &Object<'_>, default_namespace: &str) -> Option<Fact>
     }
     let name = object.name()?.to_owned();
     let config = |kind| {
-        let immutable = object.node().get("immutable").is_some_and(|node| {
-            matches!(node.value(), crate::manifest::Value::Bool(true))
-        });
+        let immutable = object
+            .node()
+            .get("immutable")
+            .is_some_and(|node| matches!(node.value(), crate::manifest::Value::Bool(true)));
         let namespace = object.namespace().unwrap_or(default_namespace).to_owned();
         Some(Fact::Config { kind, namespace, name: name.clone(), immutable })
     };
@@ -187,11 +188,7 @@ pub(super) fn unreadable_entry(error: &ManifestError) -> Entry {
         path: String::new(),
         message: error.message.clone(),
         fix: String::new(),
-        place: Place {
-            file: Arc::from(error.file.as_str()),
-            line: error.position.line,
-            column: error.position.column,
-        },
+        place: Place { file: Arc::from(error.file.as_str()), line: error.position.line, column: error.position.column },
         exception: None,
     }
 }

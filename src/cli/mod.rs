@@ -54,16 +54,19 @@ impl Cli {
             Command::Completion(arguments) => completion::run(&arguments),
             Command::Version => exit::print(&format!("immutable {}\n", env!("CARGO_PKG_VERSION"))),
         };
-        result.unwrap_or_else(|error| {
-            // A reader that has seen enough, such as `head`, is no fault.
-            let broken_pipe = error.chain().any(|cause| {
-                cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
-            });
-            if !broken_pipe {
-                eprintln!("error: {error:#}");
-            }
-            Exit::Unfinished
-        })
-        .into()
+        result
+            .unwrap_or_else(|error| {
+                // A reader that has seen enough, such as `head`, is no fault.
+                let broken_pipe = error.chain().any(|cause| {
+                    cause
+                        .downcast_ref::<std::io::Error>()
+                        .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+                });
+                if !broken_pipe {
+                    eprintln!("error: {error:#}");
+                }
+                Exit::Unfinished
+            })
+            .into()
     }
 }

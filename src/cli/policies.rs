@@ -53,7 +53,8 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<Vec<Policy>, Vec<ManifestError>>
 fn policy(object: &Object<'_>) -> Option<Result<Policy, Vec<ManifestError>>> {
     if object.api_version() != crate::api::API_VERSION {
         return object.api_version().starts_with("immutable.dev/").then(|| {
-            let message = format!("apiVersion {} is not known; write {}", object.api_version(), crate::api::API_VERSION);
+            let message =
+                format!("apiVersion {} is not known; write {}", object.api_version(), crate::api::API_VERSION);
             Err(vec![object.error("/apiVersion", ErrorKind::Value, message)])
         });
     }

@@ -49,11 +49,7 @@ pub(super) struct Builder<'text> {
 impl<'text> Builder<'text> {
     pub(super) fn new(text: &'text str) -> Self {
         Self {
-            tree: Tree {
-                text,
-                owned: String::new(),
-                entries: Vec::new(),
-            },
+            tree: Tree { text, owned: String::new(), entries: Vec::new() },
             frames: Vec::new(),
             anchors: Vec::new(),
             anchor_numbers: HashMap::new(),
@@ -75,9 +71,7 @@ impl<'text> Builder<'text> {
 
     /// Whether what comes next is the key of a mapping.
     pub(super) fn expects_key(&self) -> bool {
-        self.frames
-            .last()
-            .is_some_and(|frame| frame.mapping && !frame.awaits_value)
+        self.frames.last().is_some_and(|frame| frame.mapping && !frame.awaits_value)
     }
 
     /// Begins a list or a mapping.
@@ -88,30 +82,15 @@ impl<'text> Builder<'text> {
         anchor: Option<&'text str>,
     ) -> Result<(), Problem> {
         if self.expects_key() {
-            return Err(Problem::new(
-                position,
-                ErrorKind::Syntax,
-                "a mapping or a list cannot be a key",
-            ));
+            return Err(Problem::new(position, ErrorKind::Syntax, "a mapping or a list cannot be a key"));
         }
         if self.frames.len() >= MAX_DEPTH {
             return Err(too_deep(position));
         }
-        let kind = if mapping {
-            EntryKind::Mapping
-        } else {
-            EntryKind::Sequence
-        };
+        let kind = if mapping { EntryKind::Mapping } else { EntryKind::Sequence };
         let anchor = anchor.map(|name| self.declare(name));
         let start = self.tree.entries.len();
-        self.frames.push(Frame {
-            start,
-            items: 0,
-            mapping,
-            awaits_value: false,
-            merges: false,
-            anchor,
-        });
+        self.frames.push(Frame { start, items: 0, mapping, awaits_value: false, merges: false, anchor });
         self.tree.entries.push(Entry::new(position, kind, 1, 0));
         Ok(())
     }
@@ -173,10 +152,7 @@ impl<'text> Builder<'text> {
 
     /// Writes what an anchor stands for.
     pub(super) fn alias(&mut self, position: Position, name: &str) -> Result<(), Problem> {
-        let anchor = self
-            .anchor_numbers
-            .get(name)
-            .and_then(|number| self.anchors.get(*number));
+        let anchor = self.anchor_numbers.get(name).and_then(|number| self.anchors.get(*number));
         let (from_store, start) = match anchor {
             Some(Anchor::Entries(start)) => (false, *start),
             Some(Anchor::Stored(start)) => (true, *start),
@@ -189,24 +165,14 @@ impl<'text> Builder<'text> {
                 return Err(Problem::new(position, ErrorKind::Alias, message));
             }
         };
-        let source = if from_store {
-            &self.stored
-        } else {
-            &self.tree.entries
-        };
+        let source = if from_store { &self.stored } else { &self.tree.entries };
         let Some(first) = source.get(start).copied() else {
             return Ok(());
         };
         let size = first.size();
         self.check_budget(position, size)?;
-        let source = if from_store {
-            &self.stored
-        } else {
-            &self.tree.entries
-        };
-        if self.frames.len() + depth(source.get(start..start + size).unwrap_or_default())
-            > MAX_DEPTH
-        {
+        let source = if from_store { &self.stored } else { &self.tree.entries };
+        if self.frames.len() + depth(source.get(start..start + size).unwrap_or_default()) > MAX_DEPTH {
             return Err(too_deep(position));
         }
         let at = self.tree.entries.len();
@@ -214,9 +180,7 @@ impl<'text> Builder<'text> {
             let key = self.key_of(first.at(position))?;
             self.tree.entries.push(key);
         } else if from_store {
-            self.tree
-                .entries
-                .extend(self.stored.iter().skip(start).take(size));
+            self.tree.entries.extend(self.stored.iter().skip(start).take(size));
         } else {
             self.tree.entries.extend_from_within(start..start + size);
         }
@@ -239,11 +203,7 @@ impl<'text> Builder<'text> {
         let (from_aliases, all_of_it) = (self.from_aliases as f64, all as f64);
         let allowed = 0.99 - 0.89 * ((all_of_it - SMALL) / (LARGE - SMALL)).clamp(0.0, 1.0);
         if self.from_aliases > 100 && all > 1000 && from_aliases / all_of_it > allowed {
-            return Err(Problem::new(
-                position,
-                ErrorKind::Alias,
-                "aliases multiply beyond what kubectl reads",
-            ));
+            return Err(Problem::new(position, ErrorKind::Alias, "aliases multiply beyond what kubectl reads"));
         }
         Ok(())
     }
@@ -267,53 +227,28 @@ impl<'text> Builder<'text> {
         }
     }
 
-    fn text(
-        &mut self,
-        position: Position,
-        text: &str,
-        offset: Option<usize>,
-    ) -> Result<Entry, Problem> {
+    fn text(&mut self, position: Position, text: &str, offset: Option<usize>) -> Result<Entry, Problem> {
         if let Some(offset) = offset {
-            return Ok(Entry::new(
-                position,
-                EntryKind::Text,
-                narrow(offset)?,
-                narrow(text.len())?,
-            ));
+            return Ok(Entry::new(position, EntryKind::Text, narrow(offset)?, narrow(text.len())?));
         }
         let start = narrow(self.tree.owned.len())?;
         self.tree.owned.push_str(text);
-        Ok(Entry::new(
-            position,
-            EntryKind::Owned,
-            start,
-            narrow(text.len())?,
-        ))
+        Ok(Entry::new(position, EntryKind::Owned, start, narrow(text.len())?))
     }
 
     fn number(&mut self, position: Position, scalar: &Scalar) -> Result<Entry, Problem> {
         let entry = match scalar {
             Scalar::Bool(false) => Entry::new(position, EntryKind::False, 0, 0),
             Scalar::Bool(true) => Entry::new(position, EntryKind::True, 0, 0),
-            Scalar::Integer(value) => {
-                Entry::number(position, EntryKind::Integer, value.cast_unsigned())
-            }
+            Scalar::Integer(value) => Entry::number(position, EntryKind::Integer, value.cast_unsigned()),
             Scalar::Unsigned(value) => Entry::number(position, EntryKind::Unsigned, *value),
             Scalar::Float(value) if !value.is_finite() && !self.expects_key() => {
-                return Err(Problem::new(
-                    position,
-                    ErrorKind::Value,
-                    format!("JSON has no number {value}"),
-                ));
+                return Err(Problem::new(position, ErrorKind::Value, format!("JSON has no number {value}")));
             }
             Scalar::Float(value) => Entry::number(position, EntryKind::Float, value.to_bits()),
             _ => Entry::new(position, EntryKind::Null, 0, 0),
         };
-        if self.expects_key() {
-            self.key_of(entry)
-        } else {
-            Ok(entry)
-        }
+        if self.expects_key() { self.key_of(entry) } else { Ok(entry) }
     }
 
     /// Turns what is no string into the key that sigs.k8s.io/yaml makes of it.
@@ -327,25 +262,13 @@ impl<'text> Builder<'text> {
             EntryKind::Integer => bits.cast_signed().to_string(),
             EntryKind::Float => super::scalar::float_key(f64::from_bits(bits)),
             EntryKind::Null | EntryKind::Merge => {
-                return Err(Problem::new(
-                    position,
-                    ErrorKind::Syntax,
-                    "null cannot be a key: quote it or remove it",
-                ));
+                return Err(Problem::new(position, ErrorKind::Syntax, "null cannot be a key: quote it or remove it"));
             }
             EntryKind::Unsigned => {
-                return Err(Problem::new(
-                    position,
-                    ErrorKind::Syntax,
-                    "a number over 2^63 cannot be a key: quote it",
-                ));
+                return Err(Problem::new(position, ErrorKind::Syntax, "a number over 2^63 cannot be a key: quote it"));
             }
             EntryKind::Sequence | EntryKind::Mapping => {
-                return Err(Problem::new(
-                    position,
-                    ErrorKind::Syntax,
-                    "a mapping or a list cannot be a key",
-                ));
+                return Err(Problem::new(position, ErrorKind::Syntax, "a mapping or a list cannot be a key"));
             }
         };
         self.text(position, &text, None)
@@ -363,10 +286,7 @@ impl<'text> Builder<'text> {
     }
 
     fn key(&self, index: usize) -> &str {
-        self.tree
-            .entries
-            .get(index)
-            .map_or("", |entry| self.tree.string(*entry))
+        self.tree.entries.get(index).map_or("", |entry| self.tree.string(*entry))
     }
 
     fn check_keys(&self, frame: &Frame) -> Result<(), Problem> {
@@ -395,20 +315,11 @@ impl<'text> Builder<'text> {
     }
 
     fn twice(&self, first: usize, second: usize) -> Problem {
-        let place = |index: usize| {
-            self.tree
-                .entries
-                .get(index)
-                .map_or(Position::START, |entry| entry.position())
-        };
+        let place = |index: usize| self.tree.entries.get(index).map_or(Position::START, |entry| entry.position());
         Problem::new(
             place(second),
             ErrorKind::DuplicateKey,
-            format!(
-                "the key {} is written twice, first in line {}",
-                quoted(self.key(second)),
-                place(first).line
-            ),
+            format!("the key {} is written twice, first in line {}", quoted(self.key(second)), place(first).line),
         )
     }
 
@@ -423,44 +334,24 @@ impl<'text> Builder<'text> {
         let mut chosen: Vec<Chosen> = Vec::new();
         let mut numbers: HashMap<&str, usize> = HashMap::new();
         for (key, value) in self.pairs(frame.start, end) {
-            let merges = self
-                .tree
-                .entries
-                .get(key)
-                .is_some_and(|entry| entry.kind() == EntryKind::Merge);
+            let merges = self.tree.entries.get(key).is_some_and(|entry| entry.kind() == EntryKind::Merge);
             if !merges {
                 let number = *numbers.entry(self.key(key)).or_insert(chosen.len());
                 match chosen.get_mut(number) {
                     Some(before) if before.explicit => return Err(self.twice(before.key, key)),
-                    Some(before) => {
-                        *before = Chosen {
-                            key,
-                            explicit: true,
-                        }
-                    }
-                    None => chosen.push(Chosen {
-                        key,
-                        explicit: true,
-                    }),
+                    Some(before) => *before = Chosen { key, explicit: true },
+                    None => chosen.push(Chosen { key, explicit: true }),
                 }
                 continue;
             }
             for source in self.merge_sources(value)? {
-                let source_end = source
-                    + self
-                        .tree
-                        .entries
-                        .get(source)
-                        .map_or(1, |entry| entry.size());
+                let source_end = source + self.tree.entries.get(source).map_or(1, |entry| entry.size());
                 for (key, _) in self.pairs(source, source_end) {
                     let number = *numbers.entry(self.key(key)).or_insert(chosen.len());
                     match chosen.get_mut(number) {
                         // Still explicit if it was: writing the key once more is an error, merge or no merge.
                         Some(before) => before.key = key,
-                        None => chosen.push(Chosen {
-                            key,
-                            explicit: false,
-                        }),
+                        None => chosen.push(Chosen { key, explicit: false }),
                     }
                 }
             }
@@ -475,23 +366,14 @@ impl<'text> Builder<'text> {
             return Ok(Vec::new());
         };
         let not_mapping = |entry: &Entry| {
-            Problem::new(
-                entry.position(),
-                ErrorKind::Syntax,
-                "<< takes a mapping or a list of mappings",
-            )
+            Problem::new(entry.position(), ErrorKind::Syntax, "<< takes a mapping or a list of mappings")
         };
         match entry.kind() {
             EntryKind::Mapping => Ok(vec![value]),
             EntryKind::Sequence => {
                 let mut sources = Vec::new();
                 let mut next = value + 1;
-                while let Some(item) = self
-                    .tree
-                    .entries
-                    .get(next)
-                    .filter(|_| next < value + entry.size())
-                {
+                while let Some(item) = self.tree.entries.get(next).filter(|_| next < value + entry.size()) {
                     if item.kind() != EntryKind::Mapping {
                         return Err(not_mapping(item));
                     }
@@ -545,21 +427,12 @@ impl<'text> Builder<'text> {
 }
 
 fn too_deep(position: Position) -> Problem {
-    Problem::new(
-        position,
-        ErrorKind::Depth,
-        format!("nested deeper than {MAX_DEPTH} levels"),
-    )
+    Problem::new(position, ErrorKind::Depth, format!("nested deeper than {MAX_DEPTH} levels"))
 }
 
 fn narrow(number: usize) -> Result<u32, Problem> {
-    u32::try_from(number).map_err(|_| {
-        Problem::new(
-            Position::START,
-            ErrorKind::TooLarge,
-            "a document over 4 GiB once it is read",
-        )
-    })
+    u32::try_from(number)
+        .map_err(|_| Problem::new(Position::START, ErrorKind::TooLarge, "a document over 4 GiB once it is read"))
 }
 
 /// How many containers lie within each other at most.

@@ -4,8 +4,7 @@ use std::fmt::{self, Display};
 
 use serde::de::value::BorrowedStrDeserializer;
 use serde::de::{
-    self, DeserializeSeed, Deserializer, Expected, IntoDeserializer, MapAccess, SeqAccess,
-    Unexpected, Visitor,
+    self, DeserializeSeed, Deserializer, Expected, IntoDeserializer, MapAccess, SeqAccess, Unexpected, Visitor,
 };
 use serde::forward_to_deserialize_any;
 
@@ -26,11 +25,7 @@ struct Inner {
 
 impl ViewError {
     fn new(message: String) -> Self {
-        Self(Box::new(Inner {
-            message,
-            position: None,
-            path: Vec::new(),
-        }))
+        Self(Box::new(Inner { message, position: None, path: Vec::new() }))
     }
 
     /// Where the value is.
@@ -62,9 +57,7 @@ impl ViewError {
 impl Display for ViewError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (number, token) in self.0.path.iter().rev().enumerate() {
-            let plain = token
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+            let plain = token.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
             if token.bytes().all(|byte| byte.is_ascii_digit()) {
                 write!(formatter, "[{token}]")?;
             } else if !plain {
@@ -88,9 +81,7 @@ impl std::error::Error for ViewError {}
 fn wanted(expected: &dyn Expected) -> String {
     let text = expected.to_string();
     match text.as_str() {
-        "i8" | "i16" | "i32" | "i64" | "u8" | "u16" | "u32" | "u64" | "usize" | "isize" => {
-            "an integer".to_owned()
-        }
+        "i8" | "i16" | "i32" | "i64" | "u8" | "u16" | "u32" | "u64" | "usize" | "isize" => "an integer".to_owned(),
         "f32" | "f64" => "a number".to_owned(),
         "a sequence" => "a list".to_owned(),
         "a map" => "a mapping".to_owned(),
@@ -119,19 +110,11 @@ impl de::Error for ViewError {
     }
 
     fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::new(format!(
-            "expected {}, found {}",
-            wanted(expected),
-            seen(&unexpected)
-        ))
+        Self::new(format!("expected {}, found {}", wanted(expected), seen(&unexpected)))
     }
 
     fn invalid_value(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::new(format!(
-            "expected {}, found {}, which does not fit",
-            wanted(expected),
-            seen(&unexpected)
-        ))
+        Self::new(format!("expected {}, found {}, which does not fit", wanted(expected), seen(&unexpected)))
     }
 
     fn missing_field(field: &'static str) -> Self {
@@ -139,19 +122,11 @@ impl de::Error for ViewError {
     }
 
     fn unknown_variant(variant: &str, known: &'static [&'static str]) -> Self {
-        Self::new(format!(
-            "expected one of {}, found {}",
-            known.join(", "),
-            quoted(variant)
-        ))
+        Self::new(format!("expected one of {}, found {}", known.join(", "), quoted(variant)))
     }
 
     fn unknown_field(field: &str, known: &'static [&'static str]) -> Self {
-        Self::new(format!(
-            "unknown field {}, expected one of {}",
-            quoted(field),
-            known.join(", ")
-        ))
+        Self::new(format!("unknown field {}, expected one of {}", quoted(field), known.join(", ")))
     }
 }
 
@@ -171,10 +146,7 @@ impl<'de> Deserializer<'de> for Node<'de> {
             Value::Float(value) => visitor.visit_f64(value),
             Value::String(text) => visitor.visit_borrowed_str(text),
             Value::Sequence(items) => visitor.visit_seq(List { items, number: 0 }),
-            Value::Mapping(entries) => visitor.visit_map(Pairs {
-                entries,
-                value: None,
-            }),
+            Value::Mapping(entries) => visitor.visit_map(Pairs { entries, value: None }),
         }
         .map_err(|error: ViewError| error.at(self.position()))
     }
@@ -186,14 +158,8 @@ impl<'de> Deserializer<'de> for Node<'de> {
         }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, ViewError> {
-        visitor
-            .visit_newtype_struct(self)
-            .map_err(|error| error.at(self.position()))
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, ViewError> {
+        visitor.visit_newtype_struct(self).map_err(|error| error.at(self.position()))
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -205,10 +171,7 @@ impl<'de> Deserializer<'de> for Node<'de> {
         match self.value() {
             Value::String(text) => visitor.visit_enum(BorrowedStrDeserializer::new(text)),
             Value::Mapping(entries) => {
-                visitor.visit_enum(de::value::MapAccessDeserializer::new(Pairs {
-                    entries,
-                    value: None,
-                }))
+                visitor.visit_enum(de::value::MapAccessDeserializer::new(Pairs { entries, value: None }))
             }
             // There is no number or list that names a variant.
             _ => return self.deserialize_any(visitor),
@@ -243,18 +206,13 @@ struct List<'de> {
 impl<'de> SeqAccess<'de> for List<'de> {
     type Error = ViewError;
 
-    fn next_element_seed<T: DeserializeSeed<'de>>(
-        &mut self,
-        seed: T,
-    ) -> Result<Option<T::Value>, ViewError> {
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, ViewError> {
         let Some(item) = self.items.next() else {
             return Ok(None);
         };
         let number = self.number;
         self.number += 1;
-        seed.deserialize(item)
-            .map(Some)
-            .map_err(|error| error.at(item.position()).within(number.to_string()))
+        seed.deserialize(item).map(Some).map_err(|error| error.at(item.position()).within(number.to_string()))
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -270,27 +228,19 @@ struct Pairs<'de> {
 impl<'de> MapAccess<'de> for Pairs<'de> {
     type Error = ViewError;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(
-        &mut self,
-        seed: K,
-    ) -> Result<Option<K::Value>, ViewError> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, ViewError> {
         let Some((key, position, value)) = self.entries.next() else {
             return Ok(None);
         };
         self.value = Some((key, value));
-        seed.deserialize(BorrowedStrDeserializer::new(key))
-            .map(Some)
-            .map_err(|error: ViewError| error.at(position))
+        seed.deserialize(BorrowedStrDeserializer::new(key)).map(Some).map_err(|error: ViewError| error.at(position))
     }
 
     fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, ViewError> {
         let Some((key, value)) = self.value.take() else {
-            return Err(ViewError::new(
-                "a value was asked for before its key".to_owned(),
-            ));
+            return Err(ViewError::new("a value was asked for before its key".to_owned()));
         };
-        seed.deserialize(value)
-            .map_err(|error| error.at(value.position()).within(key))
+        seed.deserialize(value).map_err(|error| error.at(value.position()).within(key))
     }
 
     fn size_hint(&self) -> Option<usize> {

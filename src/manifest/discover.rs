@@ -30,18 +30,10 @@ pub struct Discovery {
 /// Finds the inputs behind paths: a file is itself, `-` standard input, a folder all .yaml, .yml and .json below it.
 /// Hidden files and folders are passed over, links are followed once.
 pub fn discover(paths: &[PathBuf], exclude: &[Glob]) -> Discovery {
-    let mut walk = Walk {
-        exclude,
-        found: Discovery::default(),
-        visited: HashSet::new(),
-    };
+    let mut walk = Walk { exclude, found: Discovery::default(), visited: HashSet::new() };
     for path in paths {
         if path.as_os_str() == "-" {
-            walk.found.sources.push(Source {
-                name: "-".to_owned(),
-                path: None,
-                named: true,
-            });
+            walk.found.sources.push(Source { name: "-".to_owned(), path: None, named: true });
         } else {
             walk.named(path);
         }
@@ -59,24 +51,15 @@ struct Walk<'glob> {
 impl Walk<'_> {
     fn error(&mut self, path: &Path, kind: ErrorKind, message: String) {
         let problem = Problem::new(Position::START, kind, message);
-        self.found
-            .errors
-            .push(problem.within(&path.display().to_string()));
+        self.found.errors.push(problem.within(&path.display().to_string()));
     }
 
     fn unreadable(&mut self, path: &Path, error: &io::Error) {
-        self.error(
-            path,
-            ErrorKind::Unreadable,
-            format!("cannot be read: {error}"),
-        );
+        self.error(path, ErrorKind::Unreadable, format!("cannot be read: {error}"));
     }
 
     fn excluded(&self, relative: &Path) -> bool {
-        let names: Vec<_> = relative
-            .components()
-            .map(|name| name.as_os_str().to_string_lossy())
-            .collect();
+        let names: Vec<_> = relative.components().map(|name| name.as_os_str().to_string_lossy()).collect();
         let path = names.join("/");
         self.exclude.iter().any(|glob| glob.matches(&path))
     }
@@ -95,11 +78,7 @@ impl Walk<'_> {
     }
 
     fn source(&mut self, path: &Path, named: bool) {
-        self.found.sources.push(Source {
-            name: path.display().to_string(),
-            path: Some(path.to_owned()),
-            named,
-        });
+        self.found.sources.push(Source { name: path.display().to_string(), path: Some(path.to_owned()), named });
     }
 
     /// `in_chart`: a chart further up renders this folder's templates too.
@@ -127,19 +106,13 @@ impl Walk<'_> {
         names.sort_unstable();
         let chart = path.join("Chart.yaml").is_file() && path.join("templates").is_dir();
         if chart && !in_chart {
-            let message = format!(
-                "{0} is a Helm chart: helm template {0} | immutable check -",
-                path.display()
-            );
+            let message = format!("{0} is a Helm chart: helm template {0} | immutable check -", path.display());
             self.error(&path.join("Chart.yaml"), ErrorKind::HelmChart, message);
         }
         for name in names {
             let child = path.join(&name);
             let relative = relative.join(&name);
-            if name.as_encoded_bytes().starts_with(b".")
-                || self.excluded(&relative)
-                || chart && name == "templates"
-            {
+            if name.as_encoded_bytes().starts_with(b".") || self.excluded(&relative) || chart && name == "templates" {
                 continue;
             }
             match std::fs::metadata(&child) {
@@ -156,9 +129,6 @@ impl Walk<'_> {
 }
 
 fn is_manifest(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| {
-        ["yaml", "yml", "json"]
-            .iter()
-            .any(|known| extension.eq_ignore_ascii_case(known))
-    })
+    path.extension()
+        .is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension.eq_ignore_ascii_case(known)))
 }

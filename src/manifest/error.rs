@@ -74,21 +74,12 @@ pub(super) struct Problem {
 
 impl Problem {
     pub(super) fn new(position: Position, kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self {
-            position,
-            kind,
-            message: message.into(),
-        }
+        Self { position, kind, message: message.into() }
     }
 
     /// Names the file.
     pub(super) fn within(self, file: &str) -> ManifestError {
-        ManifestError {
-            file: file.to_owned(),
-            position: self.position,
-            message: self.message,
-            kind: self.kind,
-        }
+        ManifestError { file: file.to_owned(), position: self.position, message: self.message, kind: self.kind }
     }
 }
 

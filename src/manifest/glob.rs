@@ -24,46 +24,29 @@ impl std::str::FromStr for Glob {
     type Err = GlobError;
 
     fn from_str(pattern: &str) -> Result<Self, GlobError> {
-        let trimmed = pattern
-            .strip_prefix("./")
-            .unwrap_or(pattern)
-            .trim_matches('/');
+        let trimmed = pattern.strip_prefix("./").unwrap_or(pattern).trim_matches('/');
         if trimmed.is_empty() {
             return Err(GlobError::Empty);
         }
-        if let Some(character) = trimmed
-            .chars()
-            .find(|character| matches!(character, '[' | ']' | '{' | '}' | '\\' | '!'))
+        if let Some(character) =
+            trimmed.chars().find(|character| matches!(character, '[' | ']' | '{' | '}' | '\\' | '!'))
         {
             return Err(GlobError::Unsupported(pattern.to_owned(), character));
         }
         let names: Vec<String> = trimmed.split('/').map(str::to_owned).collect();
-        Ok(Self {
-            anywhere: names.len() == 1 && !pattern.starts_with('/'),
-            names,
-        })
+        Ok(Self { anywhere: names.len() == 1 && !pattern.starts_with('/'), names })
     }
 }
 
 impl Glob {
     /// Whether a path, its names divided by `/`, is left out.
     pub fn matches(&self, path: &str) -> bool {
-        let names: Vec<&str> = path
-            .split('/')
-            .filter(|name| !name.is_empty() && *name != ".")
-            .collect();
+        let names: Vec<&str> = path.split('/').filter(|name| !name.is_empty() && *name != ".").collect();
         if self.anywhere {
-            return self
-                .names
-                .first()
-                .is_some_and(|pattern| names.iter().any(|name| name_matches(pattern, name)));
+            return self.names.first().is_some_and(|pattern| names.iter().any(|name| name_matches(pattern, name)));
         }
         // A folder that matches takes all below with it.
-        (1..=names.len()).any(|length| {
-            names
-                .get(..length)
-                .is_some_and(|head| path_matches(&self.names, head))
-        })
+        (1..=names.len()).any(|length| names.get(..length).is_some_and(|head| path_matches(&self.names, head)))
     }
 }
 
@@ -83,9 +66,7 @@ fn path_matches(patterns: &[String], names: &[&str]) -> bool {
                 next.iter_mut().skip(index).for_each(|slot| *slot = true);
                 break;
             }
-            if names
-                .get(index)
-                .is_some_and(|name| name_matches(pattern, name))
+            if names.get(index).is_some_and(|name| name_matches(pattern, name))
                 && let Some(slot) = next.get_mut(index + 1)
             {
                 *slot = true;
@@ -121,9 +102,5 @@ fn name_matches(pattern: &str, name: &str) -> bool {
             }
         }
     }
-    pattern
-        .get(at..)
-        .unwrap_or_default()
-        .iter()
-        .all(|rest| *rest == '*')
+    pattern.get(at..).unwrap_or_default().iter().all(|rest| *rest == '*')
 }

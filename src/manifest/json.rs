@@ -7,15 +7,7 @@ use super::tree::Tree;
 
 /// Reads all values of a text whose first line is `first_line` of its file. What comes after a fault is lost.
 pub(super) fn read(text: &str, first_line: u32) -> (Vec<Tree<'_>>, Option<Problem>) {
-    let mut reader = Reader {
-        text,
-        at: 0,
-        known: 0,
-        position: Position {
-            line: first_line,
-            column: 1,
-        },
-    };
+    let mut reader = Reader { text, at: 0, known: 0, position: Position { line: first_line, column: 1 } };
     let mut trees = Vec::new();
     loop {
         reader.skip_space();
@@ -69,15 +61,8 @@ impl<'text> Reader<'text> {
 
     fn fault(&mut self, message: &str) -> Problem {
         let position = self.position(self.at.max(self.known));
-        let message = match self
-            .text
-            .get(self.at..)
-            .and_then(|rest| rest.chars().next())
-        {
-            Some(found) => format!(
-                "not valid JSON: {message}, found {}",
-                quoted(&found.to_string())
-            ),
+        let message = match self.text.get(self.at..).and_then(|rest| rest.chars().next()) {
+            Some(found) => format!("not valid JSON: {message}, found {}", quoted(&found.to_string())),
             None => format!("not valid JSON: {message}, but the text ends here"),
         };
         Problem::new(position, ErrorKind::Syntax, message)
@@ -153,17 +138,8 @@ impl<'text> Reader<'text> {
         Ok(())
     }
 
-    fn word(
-        &mut self,
-        builder: &mut Builder<'text>,
-        word: &str,
-        scalar: &Scalar,
-    ) -> Result<(), Problem> {
-        if !self
-            .text
-            .get(self.at..)
-            .is_some_and(|rest| rest.starts_with(word))
-        {
+    fn word(&mut self, builder: &mut Builder<'text>, word: &str, scalar: &Scalar) -> Result<(), Problem> {
+        if !self.text.get(self.at..).is_some_and(|rest| rest.starts_with(word)) {
             return Err(self.fault("expected a value"));
         }
         let place = self.position(self.at);

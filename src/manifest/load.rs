@@ -18,21 +18,11 @@ pub fn load(source: &Source) -> Result<String, ManifestError> {
     let Some(path) = &source.path else {
         return read_stdin();
     };
-    let unreadable = |error: &io::Error| {
-        fault(
-            &source.name,
-            ErrorKind::Unreadable,
-            format!("cannot be read: {error}"),
-        )
-    };
+    let unreadable = |error: &io::Error| fault(&source.name, ErrorKind::Unreadable, format!("cannot be read: {error}"));
     let file = File::open(path).map_err(|error| unreadable(&error))?;
     let metadata = file.metadata().map_err(|error| unreadable(&error))?;
     if metadata.is_dir() {
-        return Err(fault(
-            &source.name,
-            ErrorKind::Unreadable,
-            "is a folder".to_owned(),
-        ));
+        return Err(fault(&source.name, ErrorKind::Unreadable, "is a folder".to_owned()));
     }
     // The size only saves growing the buffer; what counts is what arrives.
     let bytes = read_bounded(file, metadata.len(), &source.name)?;
@@ -51,11 +41,7 @@ pub fn read_stdin() -> Result<String, ManifestError> {
 fn read_bounded(input: impl Read, expected: u64, name: &str) -> Result<Vec<u8>, ManifestError> {
     let too_large = || {
         let limit = MAX_INPUT / (1024 * 1024);
-        fault(
-            name,
-            ErrorKind::TooLarge,
-            format!("larger than {limit} MiB: split it"),
-        )
+        fault(name, ErrorKind::TooLarge, format!("larger than {limit} MiB: split it"))
     };
     if expected > MAX_INPUT {
         return Err(too_large());
@@ -64,13 +50,7 @@ fn read_bounded(input: impl Read, expected: u64, name: &str) -> Result<Vec<u8>, 
     input
         .take(MAX_INPUT + 1)
         .read_to_end(&mut bytes)
-        .map_err(|error| {
-            fault(
-                name,
-                ErrorKind::Unreadable,
-                format!("cannot be read: {error}"),
-            )
-        })?;
+        .map_err(|error| fault(name, ErrorKind::Unreadable, format!("cannot be read: {error}")))?;
     if bytes.len() as u64 > MAX_INPUT {
         return Err(too_large());
     }
@@ -86,39 +66,20 @@ fn fault(name: &str, kind: ErrorKind, message: String) -> ManifestError {
 /// # Errors
 /// When they are binary data, UTF-16 or UTF-32, or no valid UTF-8.
 pub fn to_text(name: &str, bytes: Vec<u8>) -> Result<String, ManifestError> {
-    if bytes.starts_with(&[0xFF, 0xFE])
-        || bytes.starts_with(&[0xFE, 0xFF])
-        || bytes.starts_with(&[0, 0, 0xFE, 0xFF])
-    {
+    if bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]) || bytes.starts_with(&[0, 0, 0xFE, 0xFF]) {
         let message = "is UTF-16 or UTF-32: save it as UTF-8".to_owned();
         return Err(fault(name, ErrorKind::Encoding, message));
     }
     if bytes.contains(&0) {
-        return Err(fault(
-            name,
-            ErrorKind::Encoding,
-            "is binary data, not YAML or JSON".to_owned(),
-        ));
+        return Err(fault(name, ErrorKind::Encoding, "is binary data, not YAML or JSON".to_owned()));
     }
     String::from_utf8(bytes).map_err(|error| {
-        let valid = error
-            .as_bytes()
-            .get(..error.utf8_error().valid_up_to())
-            .unwrap_or_default();
+        let valid = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
         let before = String::from_utf8_lossy(valid);
         let line = before.matches('\n').count() + 1;
-        let column = before
-            .rsplit('\n')
-            .next()
-            .unwrap_or_default()
-            .chars()
-            .count()
-            + 1;
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
         let narrow = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-        let position = Position {
-            line: narrow(line),
-            column: narrow(column),
-        };
+        let position = Position { line: narrow(line), column: narrow(column) };
         Problem::new(position, ErrorKind::Encoding, "not valid UTF-8").within(name)
     })
 }

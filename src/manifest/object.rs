@@ -45,11 +45,7 @@ impl<'tree> Object<'tree> {
     }
 
     fn metadata(&self, field: &str) -> Option<&'tree str> {
-        self.node
-            .get("metadata")?
-            .get(field)?
-            .as_str()
-            .filter(|text| !text.is_empty())
+        self.node.get("metadata")?.get(field)?.as_str().filter(|text| !text.is_empty())
     }
 
     /// Its name; absent where `generateName` stands in for it.
@@ -81,12 +77,7 @@ impl<'tree> Object<'tree> {
     }
 
     /// An error about what a pointer below this object names.
-    pub fn error(
-        &self,
-        pointer: &str,
-        kind: ErrorKind,
-        message: impl Into<String>,
-    ) -> ManifestError {
+    pub fn error(&self, pointer: &str, kind: ErrorKind, message: impl Into<String>) -> ManifestError {
         Problem::new(self.locate(pointer), kind, message).within(self.file)
     }
 }
@@ -100,11 +91,7 @@ pub(super) enum Found<'tree> {
 }
 
 /// Finds the objects of a document.
-pub(super) fn objects<'tree>(
-    file: &'tree str,
-    root: Node<'tree>,
-    found: &mut dyn FnMut(Found<'tree>),
-) {
+pub(super) fn objects<'tree>(file: &'tree str, root: Node<'tree>, found: &mut dyn FnMut(Found<'tree>)) {
     Walk { file, found }.visit(root, String::new(), None, 0);
 }
 
@@ -119,13 +106,7 @@ impl<'tree> Walk<'_, 'tree> {
     }
 
     /// `inherited` is what a typed list says of its items.
-    fn visit(
-        &mut self,
-        node: Node<'tree>,
-        pointer: String,
-        inherited: Option<(&'tree str, &'tree str)>,
-        depth: usize,
-    ) {
+    fn visit(&mut self, node: Node<'tree>, pointer: String, inherited: Option<(&'tree str, &'tree str)>, depth: usize) {
         let api_version = self.identity(node, "apiVersion");
         let kind = self.identity(node, "kind");
         let (Ok(api_version), Ok(kind)) = (api_version, kind) else {
@@ -142,18 +123,10 @@ impl<'tree> Walk<'_, 'tree> {
                 return;
             }
         }
-        let items = kind
-            .strip_suffix("List")
-            .and_then(|item_kind| Some((item_kind, node.get("items")?)));
+        let items = kind.strip_suffix("List").and_then(|item_kind| Some((item_kind, node.get("items")?)));
         let Some((item_kind, items)) = items else {
             if kind != "List" {
-                (self.found)(Found::Object(Object {
-                    file: self.file,
-                    node,
-                    pointer,
-                    api_version,
-                    kind,
-                }));
+                (self.found)(Found::Object(Object { file: self.file, node, pointer, api_version, kind }));
             }
             return;
         };
@@ -171,12 +144,7 @@ impl<'tree> Walk<'_, 'tree> {
         }
         let inherited = (!item_kind.is_empty()).then_some((api_version, item_kind));
         for (number, item) in items.enumerate() {
-            self.visit(
-                item,
-                format!("{pointer}/items/{number}"),
-                inherited,
-                depth + 1,
-            );
+            self.visit(item, format!("{pointer}/items/{number}"), inherited, depth + 1);
         }
     }
 
@@ -191,44 +159,23 @@ impl<'tree> Walk<'_, 'tree> {
             // With only one of the two it is some other program's file.
             _ if node.get("apiVersion").is_none() || node.get("kind").is_none() => Ok(None),
             _ => {
-                self.problem(
-                    value.position(),
-                    ErrorKind::Value,
-                    format!("{field}: expected a string"),
-                );
+                self.problem(value.position(), ErrorKind::Value, format!("{field}: expected a string"));
                 Err(())
             }
         }
     }
 
-    fn not_an_object(
-        &mut self,
-        node: Node<'tree>,
-        api_version: Option<&str>,
-        kind: Option<&str>,
-        depth: usize,
-    ) {
+    fn not_an_object(&mut self, node: Node<'tree>, api_version: Option<&str>, kind: Option<&str>, depth: usize) {
         let position = node.position();
         // Half a Kubernetes object is a mistake in one, and must not pass as some other program's file.
-        let looks_like_one =
-            matches!(
-                node.get("metadata").map(Node::value),
-                Some(Value::Mapping(_))
-            ) || matches!(node.get("spec").map(Node::value), Some(Value::Mapping(_)));
+        let looks_like_one = matches!(node.get("metadata").map(Node::value), Some(Value::Mapping(_)))
+            || matches!(node.get("spec").map(Node::value), Some(Value::Mapping(_)));
         match (api_version, kind) {
             (None, Some(kind)) if looks_like_one => {
-                self.problem(
-                    position,
-                    ErrorKind::NotAnObject,
-                    format!("kind {} without apiVersion", quoted(kind)),
-                );
+                self.problem(position, ErrorKind::NotAnObject, format!("kind {} without apiVersion", quoted(kind)));
             }
             (Some(version), None) if looks_like_one => {
-                self.problem(
-                    position,
-                    ErrorKind::NotAnObject,
-                    format!("apiVersion {} without kind", quoted(version)),
-                );
+                self.problem(position, ErrorKind::NotAnObject, format!("apiVersion {} without kind", quoted(version)));
             }
             _ if depth > 0 => self.problem(position, ErrorKind::NotAnObject, NOT_AN_OBJECT),
             _ => (self.found)(Found::Other(position)),

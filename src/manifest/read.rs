@@ -27,10 +27,7 @@ pub struct Documents<T> {
 
 impl<T> Default for Documents<T> {
     fn default() -> Self {
-        Self {
-            results: Vec::new(),
-            others: 0,
-        }
+        Self { results: Vec::new(), others: 0 }
     }
 }
 
@@ -51,18 +48,16 @@ pub fn map_documents<T: Send>(
             Ok(tree) => objects(file, tree.root(), &mut |found| match found {
                 Found::Object(object) => documents.results.push(Ok(function(&object))),
                 Found::Problem(problem) => documents.results.push(Err(problem.within(file))),
-                Found::Other(position) if named => documents.results.push(Err(Problem::new(
-                    position,
-                    ErrorKind::NotAnObject,
-                    NOT_AN_OBJECT,
-                )
-                .within(file))),
+                Found::Other(position) if named => {
+                    documents
+                        .results
+                        .push(Err(Problem::new(position, ErrorKind::NotAnObject, NOT_AN_OBJECT).within(file)))
+                }
                 Found::Other(_) => documents.others += 1,
             }),
         });
     };
-    let threads =
-        std::thread::available_parallelism().map_or(1, |number| number.get().min(MOST_THREADS));
+    let threads = std::thread::available_parallelism().map_or(1, |number| number.get().min(MOST_THREADS));
     if text.len() < SMALL || threads == 1 || segments.len() <= BATCH {
         let mut documents = Documents::default();
         for segment in &segments {
@@ -87,20 +82,14 @@ pub fn map_documents<T: Send>(
                     }
                     mine.push((number, documents));
                 }
-                finished
-                    .lock()
-                    .unwrap_or_else(std::sync::PoisonError::into_inner)
-                    .append(&mut mine);
+                finished.lock().unwrap_or_else(std::sync::PoisonError::into_inner).append(&mut mine);
             });
         }
     });
-    let mut batches = finished
-        .into_inner()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut batches = finished.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     batches.sort_unstable_by_key(|(number, _)| *number);
     let mut all = Documents::default();
-    all.results
-        .reserve(batches.iter().map(|(_, batch)| batch.results.len()).sum());
+    all.results.reserve(batches.iter().map(|(_, batch)| batch.results.len()).sum());
     for (_, mut batch) in batches {
         all.results.append(&mut batch.results);
         all.others += batch.others;
@@ -119,10 +108,7 @@ pub fn trees<'text>(file: &str, text: &'text str) -> Vec<Result<Tree<'text>, Man
     trees
 }
 
-fn read_segment<'text>(
-    segment: &Segment<'text>,
-    found: &mut dyn FnMut(Result<Tree<'text>, Problem>),
-) {
+fn read_segment<'text>(segment: &Segment<'text>, found: &mut dyn FnMut(Result<Tree<'text>, Problem>)) {
     if let Some(fault) = &segment.fault {
         return found(Err(explain(fault.clone(), segment)));
     }
@@ -135,16 +121,11 @@ fn read_segment<'text>(
         };
         let mut from_yaml = Vec::new();
         read_yaml(segment, &mut |tree| from_yaml.push(tree));
-        if json_problem.kind == ErrorKind::Syntax
-            && trees.is_empty()
-            && !from_yaml.iter().any(Result::is_err)
-        {
+        if json_problem.kind == ErrorKind::Syntax && trees.is_empty() && !from_yaml.iter().any(Result::is_err) {
             return from_yaml.into_iter().for_each(found);
         }
         // Both failed. Which notation was meant shows in the first key.
-        let meant_json = start
-            .get(1..)
-            .is_some_and(|rest| rest.trim_start().starts_with(['"', '{', '[', '}']));
+        let meant_json = start.get(1..).is_some_and(|rest| rest.trim_start().starts_with(['"', '{', '[', '}']));
         if !meant_json || start.starts_with("{{") {
             return from_yaml.into_iter().for_each(found);
         }
@@ -179,13 +160,9 @@ fn explain(problem: Problem, segment: &Segment<'_>) -> Problem {
 fn control_character(segment: &Segment<'_>) -> Option<Problem> {
     let text = segment.text;
     // Without a branch per byte, this runs at memory speed; 0xC2 begins U+0080 to U+009F, 0xEF U+FFFE and U+FFFF.
-    let suspect = |byte: u8| {
-        (byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r')) | matches!(byte, 0x7F | 0xC2 | 0xEF)
-    };
-    if !text
-        .bytes()
-        .fold(false, |found, byte| found | suspect(byte))
-    {
+    let suspect =
+        |byte: u8| (byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r')) | matches!(byte, 0x7F | 0xC2 | 0xEF);
+    if !text.bytes().fold(false, |found, byte| found | suspect(byte)) {
         return None;
     }
     let bad = |character: char| match character {
@@ -196,23 +173,11 @@ fn control_character(segment: &Segment<'_>) -> Option<Problem> {
     let (offset, character) = text.char_indices().find(|(_, character)| bad(*character))?;
     let before = text.get(..offset)?;
     let line = before.matches('\n').count();
-    let column = before
-        .rsplit('\n')
-        .next()
-        .unwrap_or_default()
-        .chars()
-        .count()
-        + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
     let position = Position {
-        line: segment
-            .line
-            .saturating_add(u32::try_from(line).unwrap_or(u32::MAX)),
+        line: segment.line.saturating_add(u32::try_from(line).unwrap_or(u32::MAX)),
         column: u32::try_from(column).unwrap_or(u32::MAX),
     };
     let code = u32::from(character);
-    Some(Problem::new(
-        position,
-        ErrorKind::Encoding,
-        format!("the control character U+{code:04X} is not allowed"),
-    ))
+    Some(Problem::new(position, ErrorKind::Encoding, format!("the control character U+{code:04X} is not allowed")))
 }

@@ -34,12 +34,8 @@ pub(super) fn resolve_plain(text: &str) -> Scalar {
     match text.as_bytes().first() {
         None => Scalar::Null,
         // A time is no number, so it stays the string that kubectl makes of it too.
-        Some(b'0'..=b'9' | b'+' | b'-') => {
-            word(text).or_else(|| number(text)).unwrap_or(Scalar::Text)
-        }
-        Some(b'.') => word(text)
-            .or_else(|| fraction(text))
-            .unwrap_or(Scalar::Text),
+        Some(b'0'..=b'9' | b'+' | b'-') => word(text).or_else(|| number(text)).unwrap_or(Scalar::Text),
+        Some(b'.') => word(text).or_else(|| fraction(text)).unwrap_or(Scalar::Text),
         Some(b'y' | b'Y' | b'n' | b'N' | b't' | b'T' | b'f' | b'F' | b'o' | b'O' | b'~' | b'<') => {
             word(text).unwrap_or(Scalar::Text)
         }
@@ -51,9 +47,7 @@ pub(super) fn resolve_plain(text: &str) -> Scalar {
 pub(super) fn resolve_tagged(tag: &str, text: &str) -> Result<Scalar, String> {
     let found = match tag {
         "!!binary" => {
-            return base64(text)
-                .map(Scalar::Decoded)
-                .ok_or_else(|| "!!binary is not valid base64".to_owned());
+            return base64(text).map(Scalar::Decoded).ok_or_else(|| "!!binary is not valid base64".to_owned());
         }
         "!!merge" if text == "<<" => return Ok(Scalar::Merge),
         "!!timestamp" if is_timestamp(text) => return Ok(Scalar::Text),
@@ -65,22 +59,14 @@ pub(super) fn resolve_tagged(tag: &str, text: &str) -> Result<Scalar, String> {
     match found {
         found if found.tag() == tag => Ok(found),
         Scalar::Integer(integer) if tag == "!!float" => Ok(Scalar::Float(integer as f64)),
-        found => Err(format!(
-            "cannot read {} as {tag}: it is {}",
-            super::error::quoted(text),
-            found.tag()
-        )),
+        found => Err(format!("cannot read {} as {tag}: it is {}", super::error::quoted(text), found.tag())),
     }
 }
 
 fn word(text: &str) -> Option<Scalar> {
     Some(match text {
-        "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => {
-            Scalar::Bool(true)
-        }
-        "n" | "N" | "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => {
-            Scalar::Bool(false)
-        }
+        "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => Scalar::Bool(true),
+        "n" | "N" | "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => Scalar::Bool(false),
         "~" | "null" | "Null" | "NULL" => Scalar::Null,
         ".nan" | ".NaN" | ".NAN" => Scalar::Float(f64::NAN),
         ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" => Scalar::Float(f64::INFINITY),
@@ -128,10 +114,7 @@ fn number(text: &str) -> Option<Scalar> {
     } else {
         return None;
     };
-    i64::from_str_radix(rest, 2)
-        .ok()
-        .and_then(|value| value.checked_mul(sign))
-        .map(Scalar::Integer)
+    i64::from_str_radix(rest, 2).ok().and_then(|value| value.checked_mul(sign)).map(Scalar::Integer)
 }
 
 /// Digits with Go's prefixes; a leading zero is octal.
@@ -144,11 +127,7 @@ fn unsigned(digits: &str) -> Option<u64> {
         _ => (digits, 10),
     };
     // from_str_radix takes a sign of its own, which has no place here.
-    if digits.starts_with(['+', '-']) {
-        None
-    } else {
-        u64::from_str_radix(digits, radix).ok()
-    }
+    if digits.starts_with(['+', '-']) { None } else { u64::from_str_radix(digits, radix).ok() }
 }
 
 /// `(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?`
@@ -178,28 +157,17 @@ fn fraction(text: &str) -> Option<Scalar> {
         return float(text);
     }
     let bytes = text.as_bytes();
-    let digit = |index: Option<usize>| {
-        index
-            .and_then(|index| bytes.get(index))
-            .is_some_and(u8::is_ascii_digit)
-    };
+    let digit = |index: Option<usize>| index.and_then(|index| bytes.get(index)).is_some_and(u8::is_ascii_digit);
     let between = |index: usize| digit(index.checked_sub(1)) && digit(Some(index + 1));
     let valid = (0..bytes.len()).all(|index| bytes.get(index) != Some(&b'_') || between(index));
-    if valid {
-        float(&text.replace('_', ""))
-    } else {
-        None
-    }
+    if valid { float(&text.replace('_', "")) } else { None }
 }
 
 fn float(text: &str) -> Option<Scalar> {
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
     // What does not fit is an error to Go's reader and so stays a string.
     if is_yaml_float(unsigned) {
-        text.parse()
-            .ok()
-            .filter(|value: &f64| value.is_finite())
-            .map(Scalar::Float)
+        text.parse().ok().filter(|value: &f64| value.is_finite()).map(Scalar::Float)
     } else {
         None
     }

@@ -31,28 +31,17 @@ pub(super) fn segments(text: &str) -> Vec<Segment<'_>> {
         if fault.is_none() && valid && is_directives(before) {
             continue;
         }
-        segments.push(Segment {
-            text: before,
-            line,
-            fault: fault.take(),
-        });
+        segments.push(Segment { text: before, line, fault: fault.take() });
         line = line.saturating_add(lines(before));
         if !valid {
             let position = Position { line, column: 4 };
-            let message = format!(
-                "kubectl reads nothing but a comment after ---, found {}",
-                quoted(after)
-            );
+            let message = format!("kubectl reads nothing but a comment after ---, found {}", quoted(after));
             fault = Some(Problem::new(position, ErrorKind::Syntax, message));
         }
         line = line.saturating_add(1);
         start = searched;
     }
-    segments.push(Segment {
-        text: text.get(start..).unwrap_or_default(),
-        line,
-        fault,
-    });
+    segments.push(Segment { text: text.get(start..).unwrap_or_default(), line, fault });
     segments
 }
 

@@ -2,8 +2,7 @@
 
 use super::error::{ErrorKind, Position, Problem};
 
-const ADVICE: &str =
-    "unrendered template: render it first, for example helm template DIR | immutable check -";
+const ADVICE: &str = "unrendered template: render it first, for example helm template DIR | immutable check -";
 
 /// Where the first `{{ ... }}` stands outside of comments and quotes.
 pub(super) fn find(text: &str, first_line: u32) -> Option<Position> {
@@ -14,10 +13,7 @@ pub(super) fn find(text: &str, first_line: u32) -> Option<Position> {
             // In quotes, other programs' templates are values like any other: `"{{ $labels.pod }}"`.
             if !before.contains(['"', '\'', '`']) && !before.trim_start().starts_with('#') {
                 let column = u32::try_from(before.chars().count() + 1).unwrap_or(u32::MAX);
-                return Some(Position {
-                    line: line_number,
-                    column,
-                });
+                return Some(Position { line: line_number, column });
             }
         }
         line_number = line_number.saturating_add(1);

@@ -57,12 +57,7 @@ impl Entry {
     pub(super) fn new(position: Position, kind: EntryKind, low: u32, high: u32) -> Self {
         // A column past 268 million is shown as that: such a line is no place that anyone can go to.
         let column = position.column.min(COLUMN_MASK);
-        Self {
-            line: position.line,
-            column_and_kind: (kind as u32) << COLUMN_BITS | column,
-            low,
-            high,
-        }
+        Self { line: position.line, column_and_kind: (kind as u32) << COLUMN_BITS | column, low, high }
     }
 
     #[allow(clippy::cast_possible_truncation)] // splits 64 bits into two halves on purpose
@@ -71,17 +66,11 @@ impl Entry {
     }
 
     pub(super) fn kind(self) -> EntryKind {
-        KINDS
-            .get((self.column_and_kind >> COLUMN_BITS) as usize)
-            .copied()
-            .unwrap_or(EntryKind::Null)
+        KINDS.get((self.column_and_kind >> COLUMN_BITS) as usize).copied().unwrap_or(EntryKind::Null)
     }
 
     pub(super) fn position(self) -> Position {
-        Position {
-            line: self.line,
-            column: self.column_and_kind & COLUMN_MASK,
-        }
+        Position { line: self.line, column: self.column_and_kind & COLUMN_MASK }
     }
 
     pub(super) fn at(self, position: Position) -> Self {
@@ -116,10 +105,7 @@ pub struct Tree<'text> {
 impl Tree<'_> {
     /// The value that is the whole document.
     pub fn root(&self) -> Node<'_> {
-        Node {
-            tree: self,
-            index: 0,
-        }
+        Node { tree: self, index: 0 }
     }
 
     /// How many keys, values and containers it holds.
@@ -134,11 +120,7 @@ impl Tree<'_> {
 
     pub(super) fn string(&self, entry: Entry) -> &str {
         let range = entry.low as usize..entry.low as usize + entry.high as usize;
-        let from = if entry.kind() == EntryKind::Owned {
-            self.owned.as_str()
-        } else {
-            self.text
-        };
+        let from = if entry.kind() == EntryKind::Owned { self.owned.as_str() } else { self.text };
         from.get(range).unwrap_or_default()
     }
 }
@@ -173,11 +155,7 @@ pub enum Value<'tree> {
 
 impl<'tree> Node<'tree> {
     fn entry(self) -> Entry {
-        self.tree
-            .entries
-            .get(self.index)
-            .copied()
-            .unwrap_or_else(|| Entry::new(Position::START, EntryKind::Null, 0, 0))
+        self.tree.entries.get(self.index).copied().unwrap_or_else(|| Entry::new(Position::START, EntryKind::Null, 0, 0))
     }
 
     /// Where the value begins: the first character of a scalar, the first key of a mapping.
@@ -196,16 +174,12 @@ impl<'tree> Node<'tree> {
             EntryKind::Unsigned => Value::Unsigned(entry.bits()),
             EntryKind::Float => Value::Float(f64::from_bits(entry.bits())),
             EntryKind::Text | EntryKind::Owned => Value::String(self.tree.string(entry)),
-            EntryKind::Sequence => Value::Sequence(Items {
-                tree: self.tree,
-                next: self.index + 1,
-                left: entry.high as usize,
-            }),
-            EntryKind::Mapping => Value::Mapping(Entries {
-                tree: self.tree,
-                next: self.index + 1,
-                left: entry.high as usize,
-            }),
+            EntryKind::Sequence => {
+                Value::Sequence(Items { tree: self.tree, next: self.index + 1, left: entry.high as usize })
+            }
+            EntryKind::Mapping => {
+                Value::Mapping(Entries { tree: self.tree, next: self.index + 1, left: entry.high as usize })
+            }
         }
     }
 
@@ -232,8 +206,9 @@ impl<'tree> Node<'tree> {
 
     fn entry_of(self, key: &str) -> Option<(Position, Self)> {
         match self.value() {
-            Value::Mapping(mut entries) => entries
-                .find_map(|(name, position, value)| (name == key).then_some((position, value))),
+            Value::Mapping(mut entries) => {
+                entries.find_map(|(name, position, value)| (name == key).then_some((position, value)))
+            }
             _ => None,
         }
     }
@@ -284,10 +259,7 @@ impl<'tree> Iterator for Items<'tree> {
 
     fn next(&mut self) -> Option<Node<'tree>> {
         self.left = self.left.checked_sub(1)?;
-        let node = Node {
-            tree: self.tree,
-            index: self.next,
-        };
+        let node = Node { tree: self.tree, index: self.next };
         self.next += node.entry().size();
         Some(node)
     }
@@ -311,10 +283,7 @@ impl<'tree> Iterator for Entries<'tree> {
     fn next(&mut self) -> Option<Self::Item> {
         self.left = self.left.checked_sub(1)?;
         let key = self.tree.entries.get(self.next)?;
-        let value = Node {
-            tree: self.tree,
-            index: self.next + 1,
-        };
+        let value = Node { tree: self.tree, index: self.next + 1 };
         self.next += 1 + value.entry().size();
         Some((self.tree.string(*key), key.position(), value))
     }

@@ -119,7 +119,13 @@ impl Cluster {
                 self.seen_all(if kind == NativeKind::Policy { NATIVE_POLICY } else { NATIVE_BINDING }, &change);
                 let owner = self.owner.clone();
                 let key = |object: &DynamicObject| (kind, object.metadata.name.clone().unwrap_or_default());
-                merge(&mut self.native, change, |key| key.0 == kind, key, |object| native(kind, &object, owner.as_ref()));
+                merge(
+                    &mut self.native,
+                    change,
+                    |key| key.0 == kind,
+                    key,
+                    |object| native(kind, &object, owner.as_ref()),
+                );
             }
             Event::Owner(change) => {
                 self.seen_all("ClusterRole", &change);

@@ -55,8 +55,7 @@ pub(super) fn status(known: &KnownPolicy, seen: &Seen<'_>, now: Timestamp) -> Po
             conditions.push(enforced(policy, seen, now));
         }
     }
-    status.conditions =
-        conditions.into_iter().map(|condition| dated(condition, known, now)).collect();
+    status.conditions = conditions.into_iter().map(|condition| dated(condition, known, now)).collect();
     status
 }
 
@@ -76,15 +75,21 @@ fn readiness(policy: &Policy, progress: &Progress, now: Timestamp, conditions: &
             conditions.push((ConditionType::Ready, "True", "Suspended", suspension(policy)));
         }
         Progress::Done => {
-            conditions.push((ConditionType::Ready, "True", "Compiled", "compiled, written and type-checked".to_owned()));
+            conditions.push((
+                ConditionType::Ready,
+                "True",
+                "Compiled",
+                "compiled, written and type-checked".to_owned(),
+            ));
         }
     }
 }
 
 fn suspension(policy: &Policy) -> String {
-    policy.suspension.as_ref().map_or_else(String::new, |suspension| {
-        format!("suspended until {}: {}", suspension.until, suspension.reason)
-    })
+    policy
+        .suspension
+        .as_ref()
+        .map_or_else(String::new, |suspension| format!("suspended until {}: {}", suspension.until, suspension.reason))
 }
 
 fn enforced(policy: &Policy, seen: &Seen<'_>, now: Timestamp) -> Draft {
@@ -96,9 +101,11 @@ fn enforced(policy: &Policy, seen: &Seen<'_>, now: Timestamp) -> Draft {
         ("False", *reason, message.clone())
     } else {
         match seen.proof {
-            ProofState::Proven { namespace } => {
-                ("True", "Proven", format!("a dry-run create of a violating PodTemplate in namespace {namespace} was denied"))
-            }
+            ProofState::Proven { namespace } => (
+                "True",
+                "Proven",
+                format!("a dry-run create of a violating PodTemplate in namespace {namespace} was denied"),
+            ),
             ProofState::NothingToProve(why) => ("Unknown", "NothingToProve", why.clone()),
             ProofState::Pending => ("False", "Pending", "not yet seen in force".to_owned()),
             ProofState::Admitted { namespace } => (
@@ -106,7 +113,9 @@ fn enforced(policy: &Policy, seen: &Seen<'_>, now: Timestamp) -> Draft {
                 "NotInForce",
                 format!("a dry-run create of a violating PodTemplate in namespace {namespace} was let in"),
             ),
-            ProofState::Unknown(why) => ("Unknown", "ProofFailed", format!("whether it is in force could not be seen: {why}")),
+            ProofState::Unknown(why) => {
+                ("Unknown", "ProofFailed", format!("whether it is in force could not be seen: {why}"))
+            }
         }
     };
     (ConditionType::Enforced, status, reason, message)
@@ -115,7 +124,8 @@ fn enforced(policy: &Policy, seen: &Seen<'_>, now: Timestamp) -> Draft {
 /// A condition with the time of its last change: that of the stored one where the status is the same.
 fn dated((condition, status, reason, message): Draft, known: &KnownPolicy, now: Timestamp) -> Condition {
     let stored = known.status.conditions.iter().find(|stored| stored.type_ == condition.name());
-    let since = stored.filter(|stored| stored.status == status).map_or(Time(now), |stored| stored.last_transition_time.clone());
+    let since =
+        stored.filter(|stored| stored.status == status).map_or(Time(now), |stored| stored.last_transition_time.clone());
     Condition {
         type_: condition.name().to_owned(),
         status: status.to_owned(),

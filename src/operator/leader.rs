@@ -102,7 +102,10 @@ async fn attempt(
     let now = MicroTime(Timestamp::now());
     let ours = spec.holder_identity.as_deref() == Some(identity);
     let lease = Lease {
-        metadata: stored.map_or_else(|| ObjectMeta { name: Some(LEASE.to_owned()), ..ObjectMeta::default() }, |lease| lease.metadata),
+        metadata: stored.map_or_else(
+            || ObjectMeta { name: Some(LEASE.to_owned()), ..ObjectMeta::default() },
+            |lease| lease.metadata,
+        ),
         spec: Some(LeaseSpec {
             holder_identity: Some(identity.to_owned()),
             lease_duration_seconds: i32::try_from(LEASE_DURATION.as_secs()).ok(),
@@ -126,7 +129,11 @@ async fn attempt(
 fn step(spec: &LeaseSpec, identity: &str, unchanged: Duration) -> Step {
     let holder = spec.holder_identity.as_deref().unwrap_or_default();
     let duration = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or_default();
-    if holder.is_empty() || holder == identity || unchanged >= Duration::from_secs(duration) { Step::Take } else { Step::Wait }
+    if holder.is_empty() || holder == identity || unchanged >= Duration::from_secs(duration) {
+        Step::Take
+    } else {
+        Step::Wait
+    }
 }
 
 /// Gives the lease back, so that a successor need not wait.

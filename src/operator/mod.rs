@@ -21,8 +21,8 @@ use tokio_util::sync::CancellationToken;
 use crate::telemetry::Metrics;
 use cluster::Cluster;
 use reconcile::Reconciler;
-pub use write::{WriteError, set_suspension};
 use server::Health;
+pub use write::{WriteError, set_suspension};
 
 /// The namespace where none is known from the pod.
 pub const DEFAULT_NAMESPACE: &str = "immutable-system";

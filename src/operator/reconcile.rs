@@ -90,7 +90,8 @@ impl Reconciler {
         for conflict in &plan.conflicts {
             if let Some((kind, name)) = conflict.split_once(' ') {
                 let kind = if kind == NativeKind::Policy.name() { NativeKind::Policy } else { NativeKind::Binding };
-                let message = format!("{conflict} was not made from the same source; delete it or find out who made it");
+                let message =
+                    format!("{conflict} was not made from the same source; delete it or find out who made it");
                 self.failures.insert((kind, name.to_owned()), message);
             }
         }
@@ -211,7 +212,8 @@ impl Reconciler {
             .filter(|key| key.0 == NativeKind::Policy)
             .map(|key| cluster.native.get(key).and_then(|known| known.type_check.as_ref()))
             .collect();
-        let warnings: Vec<&str> = checks.iter().flatten().flat_map(|warnings| warnings.iter().map(String::as_str)).collect();
+        let warnings: Vec<&str> =
+            checks.iter().flatten().flat_map(|warnings| warnings.iter().map(String::as_str)).collect();
         if !warnings.is_empty() {
             return Progress::Failed("TypeCheckFailed", warnings.join("; "));
         }
@@ -236,9 +238,10 @@ impl Reconciler {
                 next = next.min(Duration::try_from(left).unwrap_or(RETRY) + Duration::from_millis(1));
             }
         }
-        let checking = compilation.policies.keys().any(|id| {
-            self.written.get(id).is_some_and(|(_, since)| since.elapsed() < TYPE_CHECK_DEADLINE)
-        });
+        let checking = compilation
+            .policies
+            .keys()
+            .any(|id| self.written.get(id).is_some_and(|(_, since)| since.elapsed() < TYPE_CHECK_DEADLINE));
         if checking { next.min(Duration::from_secs(1)) } else { next }
     }
 }

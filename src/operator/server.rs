@@ -64,7 +64,11 @@ pub(super) async fn serve(
 }
 
 async fn healthz(State(health): State<Health>) -> impl IntoResponse {
-    if health.is_alive() { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "the main loop is silent") }
+    if health.is_alive() {
+        (StatusCode::OK, "ok")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "the main loop is silent")
+    }
 }
 
 async fn readyz(State(health): State<Health>) -> impl IntoResponse {

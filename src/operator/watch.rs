@@ -6,8 +6,8 @@ use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::api::{Api, ApiResource, DynamicObject, PartialObjectMeta};
 use kube::core::GroupVersionKind;
-use kube::runtime::watcher::{self, watcher};
 use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, watcher};
 use kube::{Client, ResourceExt};
 
 use super::cluster::{Change, Event, NamespaceFacts};
@@ -28,9 +28,14 @@ pub(super) fn events(client: &Client, owner: &str) -> BoxStream<'static, Event> 
     let owners = Api::<PartialObjectMeta<ClusterRole>>::all(client.clone());
     let named = config().fields(&format!("metadata.name={owner}"));
     select_all([
-        changes(custom("ClusterImmutablePolicy", "clusterimmutablepolicies"), config(), "ClusterImmutablePolicy", |object| object)
-            .map(Event::ClusterPolicy)
-            .boxed(),
+        changes(
+            custom("ClusterImmutablePolicy", "clusterimmutablepolicies"),
+            config(),
+            "ClusterImmutablePolicy",
+            |object| object,
+        )
+        .map(Event::ClusterPolicy)
+        .boxed(),
         changes(custom("ImmutablePolicy", "immutablepolicies"), config(), "ImmutablePolicy", |object| object)
             .map(Event::Policy)
             .boxed(),

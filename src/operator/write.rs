@@ -167,7 +167,9 @@ impl Writer {
         match self.call("prove", "PodTemplate", api.create(&parameters, &object)).await {
             Ok(_) => Proof::Admitted,
             Err(WriteError::Refused(error)) => match &*error {
-                kube::Error::Api(status) if status.message.contains(&format!("'{}'", probe.admission_policy)) => Proof::Denied,
+                kube::Error::Api(status) if status.message.contains(&format!("'{}'", probe.admission_policy)) => {
+                    Proof::Denied
+                }
                 kube::Error::Api(status) => Proof::Unknown(status.message.clone()),
                 other => Proof::Unknown(other.to_string()),
             },
@@ -204,7 +206,8 @@ async fn within_deadline<T>(future: impl Future<Output = kube::Result<T>>) -> Re
 /// Whether it carries our label: then a missing source is damage to repair, not somebody else's object.
 fn is_ours(object: &DynamicObject) -> bool {
     let (key, value) = immutable_core::native::MANAGED_BY;
-    object.annotations().get(SOURCE_ANNOTATION).is_none() && object.labels().get(key).is_some_and(|label| label == value)
+    object.annotations().get(SOURCE_ANNOTATION).is_none()
+        && object.labels().get(key).is_some_and(|label| label == value)
 }
 
 fn is_not_found(error: &kube::Error) -> bool {
@@ -250,7 +253,9 @@ where
     let (key, value) = immutable_core::native::MANAGED_BY;
     object.labels_mut().insert(key.to_owned(), value.to_owned());
     match within_deadline(api.create(&PostParams::default(), &object)).await {
-        Err(WriteError::Refused(error)) if matches!(&*error, kube::Error::Api(status) if status.is_already_exists()) => Ok(()),
+        Err(WriteError::Refused(error)) if matches!(&*error, kube::Error::Api(status) if status.is_already_exists()) => {
+            Ok(())
+        }
         result => result.map(|_| ()),
     }
 }

@@ -262,7 +262,9 @@ fn judge_config(
         findings.push(Finding {
             rule: rule.rule,
             about: match reference.by {
-                ReferredBy::Container(container_type, name) => About::Container { name: name.to_owned(), container_type },
+                ReferredBy::Container(container_type, name) => {
+                    About::Container { name: name.to_owned(), container_type }
+                }
                 ReferredBy::Volume(name) => About::Volume(name.to_owned()),
             },
             pointer: format!("{}{}", views.template.pointer, reference.pointer),

@@ -31,9 +31,7 @@ pub enum Profile {
 }
 
 /// What happens when a rule is broken, from the weakest to the strongest.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Enforcement {
     /// It is recorded in the audit log and in reports.
     #[default]

@@ -36,12 +36,30 @@ pub fn references(pod: &PodSpec) -> Vec<Reference<'_>> {
         for (env, variable) in container.env.iter().enumerate() {
             let from = &variable.value_from;
             let at = format!("{base}/env/{env}/valueFrom");
-            push(&mut found, ConfigKind::ConfigMap, from.config_map_key_ref.as_ref(), || format!("{at}/configMapKeyRef/name"), by);
-            push(&mut found, ConfigKind::Secret, from.secret_key_ref.as_ref(), || format!("{at}/secretKeyRef/name"), by);
+            push(
+                &mut found,
+                ConfigKind::ConfigMap,
+                from.config_map_key_ref.as_ref(),
+                || format!("{at}/configMapKeyRef/name"),
+                by,
+            );
+            push(
+                &mut found,
+                ConfigKind::Secret,
+                from.secret_key_ref.as_ref(),
+                || format!("{at}/secretKeyRef/name"),
+                by,
+            );
         }
         for (env, source) in container.env_from.iter().enumerate() {
             let at = format!("{base}/envFrom/{env}");
-            push(&mut found, ConfigKind::ConfigMap, source.config_map_ref.as_ref(), || format!("{at}/configMapRef/name"), by);
+            push(
+                &mut found,
+                ConfigKind::ConfigMap,
+                source.config_map_ref.as_ref(),
+                || format!("{at}/configMapRef/name"),
+                by,
+            );
             push(&mut found, ConfigKind::Secret, source.secret_ref.as_ref(), || format!("{at}/secretRef/name"), by);
         }
     }
@@ -52,7 +70,13 @@ pub fn references(pod: &PodSpec) -> Vec<Reference<'_>> {
         push(&mut found, ConfigKind::Secret, volume.secret.as_ref(), || format!("{at}/secret/secretName"), by);
         for (source, projected) in volume.projected.iter().flat_map(|projected| &projected.sources).enumerate() {
             let at = format!("{at}/projected/sources/{source}");
-            push(&mut found, ConfigKind::ConfigMap, projected.config_map.as_ref(), || format!("{at}/configMap/name"), by);
+            push(
+                &mut found,
+                ConfigKind::ConfigMap,
+                projected.config_map.as_ref(),
+                || format!("{at}/configMap/name"),
+                by,
+            );
             push(&mut found, ConfigKind::Secret, projected.secret.as_ref(), || format!("{at}/secret/name"), by);
         }
     }

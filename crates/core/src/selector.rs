@@ -90,12 +90,15 @@ impl LabelSelector {
                     let allowed = requirement.values.iter().find(|value| {
                         let mut trial = labels.clone();
                         trial.insert(requirement.key.clone(), (*value).clone());
-                        self.match_expressions.iter().filter(|other| other.key == requirement.key).all(|other| other.matches(&trial))
+                        self.match_expressions
+                            .iter()
+                            .filter(|other| other.key == requirement.key)
+                            .all(|other| other.matches(&trial))
                     });
                     labels.entry(requirement.key.clone()).or_insert_with(|| allowed.cloned().unwrap_or_default());
                 }
                 Operator::Exists => {
-                    let free = (0..).map(|number| format!("example-{number}")).find(|value| {
+                    let free = (0..=self.match_expressions.len() * 64).map(|number| format!("example-{number}")).find(|value| {
                         !self.match_expressions.iter().any(|other| {
                             other.key == requirement.key
                                 && other.operator == Operator::NotIn
@@ -141,7 +144,10 @@ impl LabelSelector {
                 ));
             }
             if !needs_values && !requirement.values.is_empty() {
-                problems.push(format!("{:?} of label {} takes no values; remove them", requirement.operator, requirement.key));
+                problems.push(format!(
+                    "{:?} of label {} takes no values; remove them",
+                    requirement.operator, requirement.key
+                ));
             }
         }
         problems
@@ -154,7 +160,9 @@ fn problem_with_key(key: &str) -> Option<String> {
         !prefix.is_empty() && prefix.len() <= 253 && prefix.split('.').all(|label| is_dns_label(label))
     });
     (!prefix_is_valid || name.is_empty() || !is_label_text(name)).then(|| {
-        format!("label key {key:?} is not valid; write [PREFIX/]NAME, NAME of at most 63 letters, digits, '-', '_' or '.'")
+        format!(
+            "label key {key:?} is not valid; write [PREFIX/]NAME, NAME of at most 63 letters, digits, '-', '_' or '.'"
+        )
     })
 }
 
@@ -179,7 +187,9 @@ pub fn is_dns_label(text: &str) -> bool {
     text.len() <= 63
         && ends(text.chars().next())
         && ends(text.chars().last())
-        && text.chars().all(|character| character.is_ascii_lowercase() || character.is_ascii_digit() || character == '-')
+        && text
+            .chars()
+            .all(|character| character.is_ascii_lowercase() || character.is_ascii_digit() || character == '-')
 }
 
 #[cfg(test)]
@@ -195,7 +205,9 @@ mod tests {
     #[case(r#"{"matchLabels":{"a":"b"}}"#)]
     #[case(r#"{"matchExpressions":[{"key":"a","operator":"Exists"},{"key":"a","operator":"NotIn","values":["example-0"]}]}"#)]
     #[case(r#"{"matchExpressions":[{"key":"a","operator":"Exists"},{"key":"a","operator":"In","values":["x","y"]},{"key":"a","operator":"NotIn","values":["x"]}]}"#)]
-    #[case(r#"{"matchExpressions":[{"key":"a","operator":"DoesNotExist"},{"key":"b","operator":"NotIn","values":["x"]}]}"#)]
+    #[case(
+        r#"{"matchExpressions":[{"key":"a","operator":"DoesNotExist"},{"key":"b","operator":"NotIn","values":["x"]}]}"#
+    )]
     fn an_example_satisfies_it(#[case] json: &str) {
         let selector = selector(json);
         let labels = selector.example().expect("it can be satisfied");
@@ -216,9 +228,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_satisfied_has_no_example() {
-        let selector = selector(
-            r#"{"matchLabels":{"a":"b"},"matchExpressions":[{"key":"a","operator":"DoesNotExist"}]}"#,
-        );
+        let selector =
+            selector(r#"{"matchLabels":{"a":"b"},"matchExpressions":[{"key":"a","operator":"DoesNotExist"}]}"#);
         assert_eq!(selector.example(), None);
     }
 }

@@ -23,16 +23,11 @@ fn read(text: &str) -> Vec<Result<serde_json::Value, ManifestError>> {
 fn one(text: &str) -> serde_json::Value {
     let mut documents = read(text);
     assert_eq!(documents.len(), 1, "{text:?} gives {documents:?}");
-    documents
-        .remove(0)
-        .unwrap_or_else(|error| panic!("{text:?}: {error}"))
+    documents.remove(0).unwrap_or_else(|error| panic!("{text:?}: {error}"))
 }
 
 /// The error of a text that has one, as it is printed.
 fn error(text: &str) -> String {
     let documents = read(text);
-    documents
-        .into_iter()
-        .find_map(Result::err)
-        .map_or_else(|| panic!("{text:?} is read"), |error| error.to_string())
+    documents.into_iter().find_map(Result::err).map_or_else(|| panic!("{text:?} is read"), |error| error.to_string())
 }

@@ -4,19 +4,9 @@ use super::super::map_documents;
 
 fn found(text: &str, named: bool) -> (Vec<String>, usize) {
     let documents = map_documents("a.yaml", text, named, |object| {
-        format!(
-            "{} {} {}{}",
-            object.api_version(),
-            object.kind(),
-            object.name().unwrap_or("-"),
-            object.pointer()
-        )
+        format!("{} {} {}{}", object.api_version(), object.kind(), object.name().unwrap_or("-"), object.pointer())
     });
-    let lines = documents
-        .results
-        .into_iter()
-        .map(|result| result.unwrap_or_else(|error| error.to_string()))
-        .collect();
+    let lines = documents.results.into_iter().map(|result| result.unwrap_or_else(|error| error.to_string())).collect();
     (lines, documents.others)
 }
 
@@ -35,20 +25,10 @@ fn lists_are_opened() {
         ]
     );
     assert_eq!(found("apiVersion: v1\nkind: List\n", true).0, [""; 0]);
-    assert_eq!(
-        found("apiVersion: v1\nkind: List\nitems: 1\n", true).0,
-        ["a.yaml:3:8: items: expected a list"]
-    );
+    assert_eq!(found("apiVersion: v1\nkind: List\nitems: 1\n", true).0, ["a.yaml:3:8: items: expected a list"]);
     // A kind that merely ends so is an object of its own.
-    assert_eq!(
-        found("apiVersion: v1\nkind: AllowList\nspec: {items: []}\n", true).0,
-        ["v1 AllowList -"]
-    );
-    let nested = format!(
-        "{}1{}",
-        "{apiVersion: v1, kind: List, items: [".repeat(9),
-        "]}".repeat(9)
-    );
+    assert_eq!(found("apiVersion: v1\nkind: AllowList\nspec: {items: []}\n", true).0, ["v1 AllowList -"]);
+    let nested = format!("{}1{}", "{apiVersion: v1, kind: List, items: [".repeat(9), "]}".repeat(9));
     assert!(found(&nested, true).0[0].ends_with("more than 4 Lists in each other"));
 }
 
@@ -62,14 +42,7 @@ fn positions_in_lists_are_those_of_the_file() {
 
 #[test]
 fn other_yaml_is_counted_unless_it_was_named() {
-    for text in [
-        "a: 1",
-        "- a",
-        "text",
-        "apiVersion: v2\nname: chart\n",
-        "kind: x\n",
-        "apiVersion: 1\n",
-    ] {
+    for text in ["a: 1", "- a", "text", "apiVersion: v2\nname: chart\n", "kind: x\n", "apiVersion: 1\n"] {
         assert_eq!(found(text, false), (Vec::new(), 1), "{text:?}");
         let message = "a.yaml:1:1: no Kubernetes object: apiVersion and kind are missing";
         assert_eq!(found(text, true).0, [message], "{text:?}");
@@ -81,22 +54,10 @@ fn other_yaml_is_counted_unless_it_was_named() {
 #[test]
 fn half_an_object_is_an_error() {
     for (text, expected) in [
-        (
-            "kind: Deployment\nspec: {}\n",
-            "a.yaml:1:1: kind \"Deployment\" without apiVersion",
-        ),
-        (
-            "apiVersion: v1\nmetadata: {name: a}\n",
-            "a.yaml:1:1: apiVersion \"v1\" without kind",
-        ),
-        (
-            "apiVersion: 1\nkind: A\n",
-            "a.yaml:1:13: apiVersion: expected a string",
-        ),
-        (
-            "apiVersion: v1\nkind: [A]\n",
-            "a.yaml:2:7: kind: expected a string",
-        ),
+        ("kind: Deployment\nspec: {}\n", "a.yaml:1:1: kind \"Deployment\" without apiVersion"),
+        ("apiVersion: v1\nmetadata: {name: a}\n", "a.yaml:1:1: apiVersion \"v1\" without kind"),
+        ("apiVersion: 1\nkind: A\n", "a.yaml:1:13: apiVersion: expected a string"),
+        ("apiVersion: v1\nkind: [A]\n", "a.yaml:2:7: kind: expected a string"),
         (
             "apiVersion: \"{{ x }}\"\nkind: A\n",
             "a.yaml:1:13: unrendered template: render it first, for example helm template DIR | immutable check -",

@@ -39,11 +39,7 @@ spec:
 #[case("/spec/template/spec/containers/0/image", 9, 16)]
 #[case("/spec/template/spec/containers/0/resources/limits", 8, 9)]
 #[case("/spec/template/spec/containers/0/securityContext", 10, 9)]
-#[case(
-    "/spec/template/spec/containers/0/securityContext/runAsNonRoot",
-    10,
-    41
-)]
+#[case("/spec/template/spec/containers/0/securityContext/runAsNonRoot", 10, 41)]
 #[case("/spec/template/spec/containers/0/securityContext/privileged", 10, 9)]
 #[case("/spec/template/spec/containers/0/args/1", 11, 19)]
 #[case("/spec/template/spec/containers/0/args/2", 11, 9)]
@@ -56,19 +52,11 @@ spec:
 #[case("/spec/a~1b", 15, 8)]
 fn pointers_lead_to_places(#[case] pointer: &str, #[case] line: u32, #[case] column: u32) {
     let text = DEPLOYMENT.replace("  ~: &anchor\n    x: *never\n", "");
-    for (text, before) in [
-        (text.clone(), 0),
-        (format!("a: 1\n---\n{text}"), 2),
-        (text.replace('\n', "\r\n"), 0),
-    ] {
+    for (text, before) in [(text.clone(), 0), (format!("a: 1\n---\n{text}"), 2), (text.replace('\n', "\r\n"), 0)] {
         let trees = trees("-", &text);
         let tree = trees.last().unwrap().as_ref().unwrap();
         let position = tree.root().locate(pointer);
-        assert_eq!(
-            (position.line, position.column),
-            (line + before, column),
-            "{pointer}"
-        );
+        assert_eq!((position.line, position.column), (line + before, column), "{pointer}");
     }
 }
 
@@ -88,11 +76,7 @@ fn aliases_are_where_they_are_used_and_their_content_where_it_is_written() {
         ("/g", 9, 4),
     ] {
         let position = root.locate(pointer);
-        assert_eq!(
-            (position.line, position.column),
-            (line, column),
-            "{pointer}"
-        );
+        assert_eq!((position.line, position.column), (line, column), "{pointer}");
     }
 }
 
@@ -111,11 +95,7 @@ fn json_has_places_too() {
         ("/e", 4, 2),
     ] {
         let position = root.locate(pointer);
-        assert_eq!(
-            (position.line, position.column),
-            (line, column),
-            "{pointer}"
-        );
+        assert_eq!((position.line, position.column), (line, column), "{pointer}");
     }
     let second = trees[1].as_ref().unwrap().root().locate("/f");
     assert_eq!((second.line, second.column), (5, 7));

@@ -35,11 +35,7 @@ pub(super) struct Cursor<'text> {
 
 impl<'text> Cursor<'text> {
     pub(super) fn new(text: &'text str) -> Self {
-        Self {
-            text,
-            bytes: text.as_bytes(),
-            mark: Mark::default(),
-        }
+        Self { text, bytes: text.as_bytes(), mark: Mark::default() }
     }
 
     /// The byte so many bytes ahead.
@@ -87,10 +83,7 @@ impl<'text> Cursor<'text> {
     /// `---` or `...` at the beginning of a line.
     pub(super) fn is_document_marker(&self) -> bool {
         self.mark.column == 0
-            && matches!(
-                (self.peek(0), self.peek(1), self.peek(2)),
-                (b'-', b'-', b'-') | (b'.', b'.', b'.')
-            )
+            && matches!((self.peek(0), self.peek(1), self.peek(2)), (b'-', b'-', b'-') | (b'.', b'.', b'.'))
             && self.is_blank_or_end(3)
     }
 
@@ -109,15 +102,9 @@ impl<'text> Cursor<'text> {
     /// Passes over characters that mean nothing to anybody.
     pub(super) fn skip_run(&mut self) {
         let rest = self.bytes.get(self.mark.at..).unwrap_or_default();
-        let length = rest
-            .iter()
-            .position(|byte| STOPS[usize::from(*byte)])
-            .unwrap_or(rest.len());
+        let length = rest.iter().position(|byte| STOPS[usize::from(*byte)]).unwrap_or(rest.len());
         self.mark.at += length;
-        self.mark.column = self
-            .mark
-            .column
-            .saturating_add(u32::try_from(length).unwrap_or(u32::MAX));
+        self.mark.column = self.mark.column.saturating_add(u32::try_from(length).unwrap_or(u32::MAX));
     }
 
     pub(super) fn skip_blanks(&mut self) {

@@ -16,11 +16,7 @@ use super::scalar::{Scalar, resolve_plain, resolve_tagged};
 use super::tree::Tree;
 
 /// Reads all documents of a text whose first line is `first_line` of its file. What comes after a fault is lost.
-pub(super) fn read<'text>(
-    text: &'text str,
-    first_line: u32,
-    found: &mut dyn FnMut(Result<Tree<'text>, Problem>),
-) {
+pub(super) fn read<'text>(text: &'text str, first_line: u32, found: &mut dyn FnMut(Result<Tree<'text>, Problem>)) {
     if let Err(problem) = read_documents(text, first_line, found) {
         found(Err(problem));
     }
@@ -41,8 +37,7 @@ fn read_documents<'text>(
         let place = position(first_line, mark);
         match event {
             Event::Scalar(scalar) => {
-                let meaning = meaning(&scalar)
-                    .map_err(|message| Problem::new(place, ErrorKind::Value, message))?;
+                let meaning = meaning(&scalar).map_err(|message| Problem::new(place, ErrorKind::Value, message))?;
                 let offset = matches!(scalar.value, Cow::Borrowed(_)).then_some(scalar.offset);
                 builder.scalar(place, &meaning, &scalar.value, offset, scalar.anchor)?;
             }
@@ -63,10 +58,7 @@ fn read_documents<'text>(
 }
 
 fn position(first_line: u32, mark: Mark) -> Position {
-    Position {
-        line: first_line.saturating_add(mark.line),
-        column: mark.column.saturating_add(1),
-    }
+    Position { line: first_line.saturating_add(mark.line), column: mark.column.saturating_add(1) }
 }
 
 fn meaning(scalar: &ScalarEvent<'_>) -> Result<Scalar, String> {

@@ -106,16 +106,7 @@ impl<'text> Parser<'text> {
     #[allow(clippy::unnecessary_wraps)] // always the last step of a state
     fn empty(mark: Mark) -> Next<'text> {
         let value = Cow::Borrowed("");
-        Ok((
-            Event::Scalar(ScalarEvent {
-                value,
-                offset: mark.at,
-                plain: true,
-                tag: None,
-                anchor: None,
-            }),
-            mark,
-        ))
+        Ok((Event::Scalar(ScalarEvent { value, offset: mark.at, plain: true, tag: None, anchor: None }), mark))
     }
 
     /// Takes the token that opens a collection.
@@ -177,11 +168,7 @@ impl<'text> Parser<'text> {
                 Token::Version => version = true,
                 Token::TagDirective { handle, prefix } => {
                     let directive = (*handle, prefix.clone());
-                    if self
-                        .tag_directives
-                        .iter()
-                        .any(|(known, _)| *known == directive.0)
-                    {
+                    if self.tag_directives.iter().any(|(known, _)| *known == directive.0) {
                         return fault(mark, "a second %TAG for this handle");
                     }
                     self.tag_directives.push(directive);
@@ -252,20 +239,11 @@ impl<'text> Parser<'text> {
         self.node_content(block, indentless, start, anchor, tag)
     }
 
-    fn resolve_tag(
-        &self,
-        handle: &str,
-        suffix: Cow<'text, str>,
-        mark: Mark,
-    ) -> Result<Cow<'text, str>, Fault> {
+    fn resolve_tag(&self, handle: &str, suffix: Cow<'text, str>, mark: Mark) -> Result<Cow<'text, str>, Fault> {
         if handle.is_empty() {
             return Ok(suffix);
         }
-        let prefix = match self
-            .tag_directives
-            .iter()
-            .find(|(known, _)| *known == handle)
-        {
+        let prefix = match self.tag_directives.iter().find(|(known, _)| *known == handle) {
             Some((_, prefix)) => prefix.as_ref(),
             None if handle == "!" => "!",
             None if handle == "!!" => "tag:yaml.org,2002:",
@@ -285,59 +263,28 @@ impl<'text> Parser<'text> {
         let next = self.scanner.peek()?;
         let mark = start.unwrap_or(next.start);
         let (state, event) = match next.token {
-            Token::BlockEntry if indentless => (
-                State::IndentlessSequenceEntry,
-                Event::SequenceStart { anchor },
-            ),
+            Token::BlockEntry if indentless => (State::IndentlessSequenceEntry, Event::SequenceStart { anchor }),
             Token::Scalar { .. } => {
                 let Placed { token, start, .. } = self.scanner.take()?;
                 self.pop_state();
-                let Token::Scalar {
-                    value,
-                    offset,
-                    plain,
-                } = token
-                else {
+                let Token::Scalar { value, offset, plain } = token else {
                     return fault(start, "expected a scalar");
                 };
                 // A mere `!` says: read it as if it were a string or not, by its looks; kubectl takes a string.
-                return Ok((
-                    Event::Scalar(ScalarEvent {
-                        value,
-                        offset,
-                        plain,
-                        tag,
-                        anchor,
-                    }),
-                    mark,
-                ));
+                return Ok((Event::Scalar(ScalarEvent { value, offset, plain, tag, anchor }), mark));
             }
-            Token::FlowSequenceStart => (
-                State::FlowSequenceEntry { first: true },
-                Event::SequenceStart { anchor },
-            ),
-            Token::FlowMappingStart => (
-                State::FlowMappingKey { first: true },
-                Event::MappingStart { anchor },
-            ),
-            Token::BlockSequenceStart if block => (
-                State::BlockSequenceEntry { first: true },
-                Event::SequenceStart { anchor },
-            ),
-            Token::BlockMappingStart if block => (
-                State::BlockMappingKey { first: true },
-                Event::MappingStart { anchor },
-            ),
+            Token::FlowSequenceStart => (State::FlowSequenceEntry { first: true }, Event::SequenceStart { anchor }),
+            Token::FlowMappingStart => (State::FlowMappingKey { first: true }, Event::MappingStart { anchor }),
+            Token::BlockSequenceStart if block => {
+                (State::BlockSequenceEntry { first: true }, Event::SequenceStart { anchor })
+            }
+            Token::BlockMappingStart if block => {
+                (State::BlockMappingKey { first: true }, Event::MappingStart { anchor })
+            }
             _ if anchor.is_some() || tag.is_some() => {
                 self.pop_state();
                 let value = Cow::Borrowed("");
-                let scalar = ScalarEvent {
-                    value,
-                    offset: mark.at,
-                    plain: tag.is_none(),
-                    tag,
-                    anchor,
-                };
+                let scalar = ScalarEvent { value, offset: mark.at, plain: tag.is_none(), tag, anchor };
                 return Ok((Event::Scalar(scalar), mark));
             }
             _ => return fault(next.start, "expected a value"),
@@ -354,10 +301,7 @@ impl<'text> Parser<'text> {
         match next.token {
             Token::BlockEntry => {
                 let end = self.scanner.take()?.end;
-                if matches!(
-                    self.scanner.peek()?.token,
-                    Token::BlockEntry | Token::BlockEnd
-                ) {
+                if matches!(self.scanner.peek()?.token, Token::BlockEntry | Token::BlockEnd) {
                     self.state = State::BlockSequenceEntry { first: false };
                     return Self::empty(end);
                 }
@@ -367,13 +311,7 @@ impl<'text> Parser<'text> {
             Token::BlockEnd => self.leave(Event::SequenceEnd),
             _ => {
                 let mark = next.start;
-                fault(
-                    mark,
-                    format!(
-                        "expected a \"-\" as in the list from line {}",
-                        self.line_of_collection()
-                    ),
-                )
+                fault(mark, format!("expected a \"-\" as in the list from line {}", self.line_of_collection()))
             }
         }
     }
@@ -392,10 +330,7 @@ impl<'text> Parser<'text> {
             return Ok((Event::SequenceEnd, mark));
         }
         let end = self.scanner.take()?.end;
-        if matches!(
-            self.scanner.peek()?.token,
-            Token::BlockEntry | Token::Key | Token::Value | Token::BlockEnd
-        ) {
+        if matches!(self.scanner.peek()?.token, Token::BlockEntry | Token::Key | Token::Value | Token::BlockEnd) {
             self.state = State::IndentlessSequenceEntry;
             return Self::empty(end);
         }
@@ -411,10 +346,7 @@ impl<'text> Parser<'text> {
         match next.token {
             Token::Key => {
                 let end = self.scanner.take()?.end;
-                if matches!(
-                    self.scanner.peek()?.token,
-                    Token::Key | Token::Value | Token::BlockEnd
-                ) {
+                if matches!(self.scanner.peek()?.token, Token::Key | Token::Value | Token::BlockEnd) {
                     self.state = State::BlockMappingValue;
                     return Self::empty(end);
                 }
@@ -424,13 +356,7 @@ impl<'text> Parser<'text> {
             Token::BlockEnd => self.leave(Event::MappingEnd),
             _ => {
                 let mark = next.start;
-                fault(
-                    mark,
-                    format!(
-                        "expected a key of the mapping from line {}",
-                        self.line_of_collection()
-                    ),
-                )
+                fault(mark, format!("expected a key of the mapping from line {}", self.line_of_collection()))
             }
         }
     }
@@ -440,10 +366,7 @@ impl<'text> Parser<'text> {
         let mark = next.start;
         if next.token == Token::Value {
             let end = self.scanner.take()?.end;
-            if !matches!(
-                self.scanner.peek()?.token,
-                Token::Key | Token::Value | Token::BlockEnd
-            ) {
+            if !matches!(self.scanner.peek()?.token, Token::Key | Token::Value | Token::BlockEnd) {
                 self.states.push(State::BlockMappingKey { first: false });
                 return self.node(true, true);
             }
@@ -462,13 +385,7 @@ impl<'text> Parser<'text> {
             return Ok(());
         }
         let mark = next.start;
-        fault(
-            mark,
-            format!(
-                "expected \",\" or \"{closing}\" for what opens in line {}",
-                self.line_of_collection()
-            ),
-        )
+        fault(mark, format!("expected \",\" or \"{closing}\" for what opens in line {}", self.line_of_collection()))
     }
 
     fn flow_sequence_entry(&mut self, first: bool) -> Next<'text> {
@@ -497,10 +414,7 @@ impl<'text> Parser<'text> {
 
     fn flow_pair_key(&mut self) -> Next<'text> {
         let next = self.scanner.peek()?;
-        if matches!(
-            next.token,
-            Token::Value | Token::FlowEntry | Token::FlowSequenceEnd
-        ) {
+        if matches!(next.token, Token::Value | Token::FlowEntry | Token::FlowSequenceEnd) {
             // go-yaml passes over the token; the value is then missing as well.
             let end = self.scanner.take()?.end;
             self.state = State::FlowPairValue;
@@ -513,10 +427,7 @@ impl<'text> Parser<'text> {
     fn flow_pair_value(&mut self) -> Next<'text> {
         if self.scanner.peek()?.token == Token::Value {
             self.scanner.take()?;
-            if !matches!(
-                self.scanner.peek()?.token,
-                Token::FlowEntry | Token::FlowSequenceEnd
-            ) {
+            if !matches!(self.scanner.peek()?.token, Token::FlowEntry | Token::FlowSequenceEnd) {
                 self.states.push(State::FlowPairEnd);
                 return self.node(false, false);
             }
@@ -537,10 +448,7 @@ impl<'text> Parser<'text> {
                 Token::Key => {
                     self.scanner.take()?;
                     let next = self.scanner.peek()?;
-                    if matches!(
-                        next.token,
-                        Token::Value | Token::FlowEntry | Token::FlowMappingEnd
-                    ) {
+                    if matches!(next.token, Token::Value | Token::FlowEntry | Token::FlowMappingEnd) {
                         let mark = next.start;
                         self.state = State::FlowMappingValue;
                         return Self::empty(mark);
@@ -561,10 +469,7 @@ impl<'text> Parser<'text> {
     fn flow_mapping_value(&mut self, empty: bool) -> Next<'text> {
         if !empty && self.scanner.peek()?.token == Token::Value {
             self.scanner.take()?;
-            if !matches!(
-                self.scanner.peek()?.token,
-                Token::FlowEntry | Token::FlowMappingEnd
-            ) {
+            if !matches!(self.scanner.peek()?.token, Token::FlowEntry | Token::FlowMappingEnd) {
                 self.states.push(State::FlowMappingKey { first: false });
                 return self.node(false, false);
             }

@@ -15,11 +15,7 @@ struct Pieces {
 
 impl Pieces {
     fn new(start: usize) -> Self {
-        Self {
-            owned: None,
-            from: start,
-            start,
-        }
+        Self { owned: None, from: start, start }
     }
 
     /// Takes the piece that ends here over, so that something else can follow.
@@ -32,17 +28,9 @@ impl Pieces {
     fn finish<'text>(mut self, scanner: &Scanner<'text>, to: usize, plain: bool) -> Token<'text> {
         if self.owned.is_some() {
             let value = std::mem::take(self.own(scanner, to));
-            return Token::Scalar {
-                value: Cow::Owned(value),
-                offset: 0,
-                plain,
-            };
+            return Token::Scalar { value: Cow::Owned(value), offset: 0, plain };
         }
-        Token::Scalar {
-            value: Cow::Borrowed(scanner.cursor.slice(self.start, to)),
-            offset: self.start,
-            plain,
-        }
+        Token::Scalar { value: Cow::Borrowed(scanner.cursor.slice(self.start, to)), offset: self.start, plain }
     }
 }
 
@@ -137,10 +125,7 @@ impl<'text> Scanner<'text> {
         loop {
             if self.cursor.is_document_marker() {
                 let line = self.first_line.saturating_add(start.line);
-                return fault(
-                    self.cursor.mark,
-                    format!("a document marker in the quoted text from line {line}"),
-                );
+                return fault(self.cursor.mark, format!("a document marker in the quoted text from line {line}"));
             }
             if self.cursor.is_end() {
                 return fault(start, "the quote that begins here does not end");
@@ -248,10 +233,7 @@ impl<'text> Scanner<'text> {
         let mut code = 0_u32;
         for _ in 0..digits {
             let Some(digit) = char::from(self.cursor.peek(0)).to_digit(16) else {
-                return fault(
-                    self.cursor.mark,
-                    format!("expected {digits} hexadecimal digits"),
-                );
+                return fault(self.cursor.mark, format!("expected {digits} hexadecimal digits"));
             };
             code = code.wrapping_mul(16).wrapping_add(digit);
             self.cursor.skip();
@@ -268,19 +250,12 @@ impl<'text> Scanner<'text> {
         self.cursor.skip_blanks();
         self.cursor.skip_comment();
         if !self.cursor.is_break_or_end(0) {
-            return fault(
-                self.cursor.mark,
-                "expected a comment or the end of the line behind | or >",
-            );
+            return fault(self.cursor.mark, "expected a comment or the end of the line behind | or >");
         }
         if self.cursor.is_break(0) {
             self.cursor.skip_line();
         }
-        let mut indent = if increment > 0 {
-            self.indent.max(0) + increment
-        } else {
-            0
-        };
+        let mut indent = if increment > 0 { self.indent.max(0) + increment } else { 0 };
         let mut value = String::new();
         let mut line_break = "";
         let mut others = String::new();
@@ -305,11 +280,7 @@ impl<'text> Scanner<'text> {
             }
             value.push_str(self.cursor.slice(start, self.cursor.mark.at));
             // The text may end without a line break, and then the value does.
-            line_break = if self.cursor.is_break(0) {
-                self.cursor.skip_line()
-            } else {
-                ""
-            };
+            line_break = if self.cursor.is_break(0) { self.cursor.skip_line() } else { "" };
             self.scan_block_breaks(&mut indent, &mut others)?;
         }
         if !strip {
@@ -318,11 +289,7 @@ impl<'text> Scanner<'text> {
         if keep {
             value.push_str(&others);
         }
-        Ok(Token::Scalar {
-            value: Cow::Owned(value),
-            offset: 0,
-            plain: false,
-        })
+        Ok(Token::Scalar { value: Cow::Owned(value), offset: 0, plain: false })
     }
 
     /// What stands behind `|` or `>`: keep or strip the last line breaks, and how far the text is indented.
@@ -347,9 +314,7 @@ impl<'text> Scanner<'text> {
     fn scan_block_breaks(&mut self, indent: &mut i64, breaks: &mut String) -> Result<(), Fault> {
         let mut widest = 0;
         loop {
-            while (*indent == 0 || i64::from(self.cursor.mark.column) < *indent)
-                && self.cursor.peek(0) == b' '
-            {
+            while (*indent == 0 || i64::from(self.cursor.mark.column) < *indent) && self.cursor.peek(0) == b' ' {
                 self.cursor.skip();
             }
             let column = i64::from(self.cursor.mark.column);

@@ -17,10 +17,7 @@ pub(super) struct Fault {
 }
 
 pub(super) fn fault<T>(mark: Mark, message: impl Into<String>) -> Result<T, Fault> {
-    Err(Fault {
-        mark,
-        message: message.into(),
-    })
+    Err(Fault { mark, message: message.into() })
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -118,11 +115,7 @@ impl<'text> Scanner<'text> {
         }
         if self.tokens.is_empty() {
             let mark = self.cursor.mark;
-            self.tokens.push_back(Placed {
-                token: Token::StreamEnd,
-                start: mark,
-                end: mark,
-            });
+            self.tokens.push_back(Placed { token: Token::StreamEnd, start: mark, end: mark });
         }
         match self.tokens.front() {
             Some(token) => Ok(token),
@@ -143,11 +136,7 @@ impl<'text> Scanner<'text> {
     /// Whether the first token waits for a `:`.
     fn may_become_key(&mut self) -> Result<bool, Fault> {
         let taken = self.tokens_taken;
-        match self
-            .simple_keys
-            .iter()
-            .rposition(|key| key.possible && key.token_number == taken)
-        {
+        match self.simple_keys.iter().rposition(|key| key.possible && key.token_number == taken) {
             Some(number) => self.is_valid(number),
             None => Ok(false),
         }
@@ -174,12 +163,7 @@ impl<'text> Scanner<'text> {
             let token_number = self.tokens_taken + self.tokens.len();
             self.remove_simple_key()?;
             if let Some(last) = self.simple_keys.last_mut() {
-                *last = SimpleKey {
-                    possible: true,
-                    required,
-                    token_number,
-                    mark,
-                };
+                *last = SimpleKey { possible: true, required, token_number, mark };
             }
         }
         Ok(())
@@ -197,20 +181,11 @@ impl<'text> Scanner<'text> {
     }
 
     fn push(&mut self, token: Token<'text>, start: Mark) {
-        self.tokens.push_back(Placed {
-            token,
-            start,
-            end: self.cursor.mark,
-        });
+        self.tokens.push_back(Placed { token, start, end: self.cursor.mark });
     }
 
     /// Enters a block collection, if this column lies further in; its token goes before token `number`.
-    fn roll_indent(
-        &mut self,
-        mark: Mark,
-        number: Option<usize>,
-        token: Token<'text>,
-    ) -> Result<(), Fault> {
+    fn roll_indent(&mut self, mark: Mark, number: Option<usize>, token: Token<'text>) -> Result<(), Fault> {
         let column = i64::from(mark.column);
         if self.flow_level > 0 || self.indent >= column {
             return Ok(());
@@ -221,14 +196,7 @@ impl<'text> Scanner<'text> {
             return fault(mark, format!("nested deeper than {DEEPEST} levels"));
         }
         let place = number.map_or(self.tokens.len(), |number| number - self.tokens_taken);
-        self.tokens.insert(
-            place,
-            Placed {
-                token,
-                start: mark,
-                end: mark,
-            },
-        );
+        self.tokens.insert(place, Placed { token, start: mark, end: mark });
         Ok(())
     }
 
@@ -299,10 +267,9 @@ impl<'text> Scanner<'text> {
                 Ok(())
             }
             b'\t' => fault(self.cursor.mark, "a tab cannot be indentation"),
-            b'#' | b'|' | b'>' | b'%' | b'@' | b'`' => fault(
-                self.cursor.mark,
-                format!("no value begins with {:?}: quote it", char::from(byte)),
-            ),
+            b'#' | b'|' | b'>' | b'%' | b'@' | b'`' => {
+                fault(self.cursor.mark, format!("no value begins with {:?}: quote it", char::from(byte)))
+            }
             _ => {
                 self.save_simple_key()?;
                 self.simple_key_allowed = false;
@@ -359,14 +326,7 @@ impl<'text> Scanner<'text> {
         for _ in 0..3 {
             self.cursor.skip();
         }
-        self.push(
-            if byte == b'-' {
-                Token::DocumentStart
-            } else {
-                Token::DocumentEnd
-            },
-            start,
-        );
+        self.push(if byte == b'-' { Token::DocumentStart } else { Token::DocumentEnd }, start);
         Ok(())
     }
 
@@ -375,10 +335,7 @@ impl<'text> Scanner<'text> {
         self.simple_keys.push(SimpleKey::default());
         self.flow_level += 1;
         if self.flow_level > DEEPEST {
-            return fault(
-                self.cursor.mark,
-                format!("nested deeper than {DEEPEST} levels"),
-            );
+            return fault(self.cursor.mark, format!("nested deeper than {DEEPEST} levels"));
         }
         self.simple_key_allowed = true;
         self.fetch_indicator(token);
@@ -432,24 +389,14 @@ impl<'text> Scanner<'text> {
             key.possible = false;
             let key = *key;
             let place = key.token_number - self.tokens_taken;
-            self.tokens.insert(
-                place,
-                Placed {
-                    token: Token::Key,
-                    start: key.mark,
-                    end: key.mark,
-                },
-            );
+            self.tokens.insert(place, Placed { token: Token::Key, start: key.mark, end: key.mark });
             self.roll_indent(key.mark, Some(key.token_number), Token::BlockMappingStart)?;
             self.simple_key_allowed = false;
         } else {
             let mark = self.cursor.mark;
             if self.flow_level == 0 {
                 if !self.simple_key_allowed {
-                    return fault(
-                        mark,
-                        "a \": \" cannot stand here: quote the text, or check the indentation",
-                    );
+                    return fault(mark, "a \": \" cannot stand here: quote the text, or check the indentation");
                 }
                 self.roll_indent(mark, None, Token::BlockMappingStart)?;
             }

@@ -11,10 +11,7 @@ impl<'text> Scanner<'text> {
         self.cursor.skip();
         let name = self.alphabetic();
         let ends = self.cursor.is_blank_or_end(0)
-            || matches!(
-                self.cursor.peek(0),
-                b'?' | b':' | b',' | b']' | b'}' | b'%' | b'@' | b'`'
-            );
+            || matches!(self.cursor.peek(0), b'?' | b':' | b',' | b']' | b'}' | b'%' | b'@' | b'`');
         if name.is_empty() || !ends {
             return fault(
                 mark,
@@ -50,18 +47,11 @@ impl<'text> Scanner<'text> {
             } else {
                 let suffix = self.scan_uri(handle)?;
                 // A mere `!` is a tag of its own.
-                if suffix.is_empty() {
-                    ("", Cow::Borrowed("!"))
-                } else {
-                    ("!", suffix)
-                }
+                if suffix.is_empty() { ("", Cow::Borrowed("!")) } else { ("!", suffix) }
             }
         };
         if !self.cursor.is_blank_or_end(0) {
-            return fault(
-                start,
-                "expected a blank behind a tag; quote the text if no tag is meant",
-            );
+            return fault(start, "expected a blank behind a tag; quote the text if no tag is meant");
         }
         Ok(Token::Tag { handle, suffix })
     }
@@ -87,14 +77,9 @@ impl<'text> Scanner<'text> {
                 b'%' => {
                     let octet = [self.cursor.peek(1), self.cursor.peek(2)]
                         .iter()
-                        .try_fold(0_u32, |octet, digit| {
-                            Some(octet << 4 | char::from(*digit).to_digit(16)?)
-                        });
+                        .try_fold(0_u32, |octet, digit| Some(octet << 4 | char::from(*digit).to_digit(16)?));
                     let Some(octet) = octet.and_then(|octet| u8::try_from(octet).ok()) else {
-                        return fault(
-                            self.cursor.mark,
-                            "expected two hexadecimal digits behind the % of a tag",
-                        );
+                        return fault(self.cursor.mark, "expected two hexadecimal digits behind the % of a tag");
                     };
                     bytes.push(octet);
                     for _ in 0..3 {
@@ -138,29 +123,19 @@ impl<'text> Scanner<'text> {
                 Token::Version
             }
             "TAG" => {
-                let handle = if self.cursor.peek(0) == b'!' {
-                    self.scan_handle()
-                } else {
-                    ""
-                };
+                let handle = if self.cursor.peek(0) == b'!' { self.scan_handle() } else { "" };
                 if !handle.ends_with('!') || !self.cursor.is_blank(0) {
                     return fault(start, "expected a handle such as !e! behind %TAG");
                 }
                 self.cursor.skip_blanks();
-                Token::TagDirective {
-                    handle,
-                    prefix: self.scan_uri("")?,
-                }
+                Token::TagDirective { handle, prefix: self.scan_uri("")? }
             }
             _ => return fault(start, "no such directive"),
         };
         self.cursor.skip_blanks();
         self.cursor.skip_comment();
         if !self.cursor.is_break_or_end(0) {
-            return fault(
-                self.cursor.mark,
-                "expected a comment or the end of the line behind a directive",
-            );
+            return fault(self.cursor.mark, "expected a comment or the end of the line behind a directive");
         }
         if self.cursor.is_break(0) {
             self.cursor.skip_line();

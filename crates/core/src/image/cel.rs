@@ -80,9 +80,7 @@ pub fn cel_has_pinned_digest(variable: &str) -> String {
 /// A CEL expression for [`Reference::tag_missing`](super::Reference::tag_missing), given a valid reference.
 pub fn cel_tag_missing(variable: &str) -> String {
     // The colon of a port stands before the last slash; without both, -1 is not greater than -1.
-    format!(
-        "(!{variable}.contains('@') && {variable}.lastIndexOf(':') <= {variable}.lastIndexOf('/'))"
-    )
+    format!("(!{variable}.contains('@') && {variable}.lastIndexOf(':') <= {variable}.lastIndexOf('/'))")
 }
 
 /// A CEL expression for a reference without a digest whose tag matches one of the patterns, given a valid reference.
@@ -93,10 +91,7 @@ pub fn cel_tag_matches(variable: &str, patterns: &[TagGlob]) -> String {
     }
     let alternatives: Vec<String> = patterns.iter().map(TagGlob::to_regex_source).collect();
     // No pattern matches a slash or a colon, so what it matches is the tag.
-    format!(
-        "(!{variable}.contains('@') && {variable}.matches(r':({})$'))",
-        alternatives.join("|")
-    )
+    format!("(!{variable}.contains('@') && {variable}.matches(r':({})$'))", alternatives.join("|"))
 }
 
 #[cfg(test)]
@@ -113,19 +108,10 @@ mod tests {
     #[test]
     fn a_hundred_long_images_stay_far_below_the_limit() {
         // 253 characters, the longest image that people have, in every container: every check up to 256 is made.
-        let one: usize = [GRAMMAR, LONG_TAG, LONG_OFFICIAL]
-            .into_iter()
-            .map(|pattern| cost(pattern, 253))
-            .sum();
+        let one: usize = [GRAMMAR, LONG_TAG, LONG_OFFICIAL].into_iter().map(|pattern| cost(pattern, 253)).sum();
         assert!(100 * one < 180_000, "{one} for each");
         // Images long enough for everything.
-        let all = [
-            GRAMMAR,
-            LONG_TAG,
-            LONG_OFFICIAL,
-            HAS_REGISTRY,
-            LONG_BEHIND_REGISTRY,
-        ];
+        let all = [GRAMMAR, LONG_TAG, LONG_OFFICIAL, HAS_REGISTRY, LONG_BEHIND_REGISTRY];
         let one: usize = all.into_iter().map(|pattern| cost(pattern, 512)).sum();
         assert!(100 * one < 500_000, "{one} for each");
     }
@@ -133,18 +119,12 @@ mod tests {
     #[test]
     fn expressions_are_what_they_are_tested_as() {
         assert_eq!(cel_has_digest("c.image"), "c.image.contains('@')");
-        assert_eq!(
-            cel_has_pinned_digest("c.image"),
-            "(c.image.contains('@sha256:') || c.image.contains('@sha512:'))"
-        );
+        assert_eq!(cel_has_pinned_digest("c.image"), "(c.image.contains('@sha256:') || c.image.contains('@sha512:'))");
         assert_eq!(
             cel_tag_missing("c.image"),
             "(!c.image.contains('@') && c.image.lastIndexOf(':') <= c.image.lastIndexOf('/'))"
         );
-        let globs = [
-            TagGlob::parse("latest").unwrap(),
-            TagGlob::parse("pr-*").unwrap(),
-        ];
+        let globs = [TagGlob::parse("latest").unwrap(), TagGlob::parse("pr-*").unwrap()];
         assert_eq!(
             cel_tag_matches("c.image", &globs),
             r"(!c.image.contains('@') && c.image.matches(r':(latest|pr-[\w.-]*)$'))"

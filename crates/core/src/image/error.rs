@@ -1,8 +1,8 @@
 //! Why a text is no reference, and what to write instead.
 
 use super::reference::{
-    DIGEST_ALGORITHMS, Parts, Place, REPOSITORY_LENGTH_MAX, TAG_LENGTH_MAX, is_digest_byte,
-    is_identifier, is_port, is_registry, is_tag_byte, names_registry,
+    DIGEST_ALGORITHMS, Parts, Place, REPOSITORY_LENGTH_MAX, TAG_LENGTH_MAX, is_digest_byte, is_identifier, is_port,
+    is_registry, is_tag_byte, names_registry,
 };
 
 /// What is wrong with an image reference, and what to write instead.
@@ -79,9 +79,7 @@ pub enum ReferenceError {
         character: char,
     },
     /// The tag has a character that no tag may have.
-    #[error(
-        "the tag has the character {character:?}; write only letters, digits, '_', '.' and '-'"
-    )]
+    #[error("the tag has the character {character:?}; write only letters, digits, '_', '.' and '-'")]
     TagCharacter {
         /// The first such character.
         character: char,
@@ -90,9 +88,7 @@ pub enum ReferenceError {
     #[error("there is no digest after '@'; write NAME@sha256:DIGEST")]
     DigestEmpty,
     /// There is no algorithm, or one that the kubelet does not know.
-    #[error(
-        "the digest does not begin with a known algorithm in lower case; write @sha256:DIGEST or @sha512:DIGEST"
-    )]
+    #[error("the digest does not begin with a known algorithm in lower case; write @sha256:DIGEST or @sha512:DIGEST")]
     DigestAlgorithm,
     /// The digest is cut off or too long.
     #[error("the {algorithm} digest has {length} characters; write all {expected} of them")]
@@ -133,9 +129,7 @@ pub enum ReferenceError {
         length: usize,
     },
     /// A part of the name between slashes is empty.
-    #[error(
-        "the name begins or ends with '/' or has two in a row; write one '/' between its parts"
-    )]
+    #[error("the name begins or ends with '/' or has two in a row; write one '/' between its parts")]
     RepositoryPartEmpty,
     /// The repository has a capital letter.
     #[error("the repository has the capital letter {character:?}; write it in lower case")]
@@ -160,16 +154,7 @@ pub enum ReferenceError {
 }
 
 /// Pieces that only an unrendered template or a missing value leaves behind; a `$` alone does not tell as much.
-const ARTEFACTS: [&str; 8] = [
-    "{{",
-    "}}",
-    "${",
-    "$(",
-    "<no value>",
-    "<nil>",
-    "<none>",
-    "%!",
-];
+const ARTEFACTS: [&str; 8] = ["{{", "}}", "${", "$(", "<no value>", "<nil>", "<none>", "%!"];
 
 /// Names the first thing to put right in a text that is no reference. What tells most about its origin comes first:
 /// an unrendered template holds white space too, and is not to be answered with "remove it".
@@ -177,10 +162,7 @@ pub(super) fn explain(text: &str) -> ReferenceError {
     if text.is_empty() {
         return ReferenceError::Empty;
     }
-    if let Some(artefact) = ARTEFACTS
-        .into_iter()
-        .find(|artefact| text.contains(artefact))
-    {
+    if let Some(artefact) = ARTEFACTS.into_iter().find(|artefact| text.contains(artefact)) {
         return ReferenceError::Template { artefact };
     }
     if let Some(error) = explain_characters(text) {
@@ -205,32 +187,18 @@ pub(super) fn explain(text: &str) -> ReferenceError {
     explain_name(name)
         .or_else(|| tag.and_then(explain_tag))
         .or_else(|| digest.and_then(explain_digest))
-        .unwrap_or_else(|| ReferenceError::RepositoryLength {
-            length: Place::of(name).length(),
-        })
+        .unwrap_or_else(|| ReferenceError::RepositoryLength { length: Place::of(name).length() })
 }
 
 fn explain_characters(text: &str) -> Option<ReferenceError> {
-    let (index, character) = text
-        .chars()
-        .enumerate()
-        .find(|(_, character)| !character.is_ascii_graphic())?;
+    let (index, character) = text.chars().enumerate().find(|(_, character)| !character.is_ascii_graphic())?;
     let position = index + 1;
     Some(if character.is_whitespace() {
-        ReferenceError::Whitespace {
-            character,
-            position,
-        }
+        ReferenceError::Whitespace { character, position }
     } else if character.is_control() || is_invisible(character) {
-        ReferenceError::Invisible {
-            character,
-            position,
-        }
+        ReferenceError::Invisible { character, position }
     } else {
-        ReferenceError::NotAscii {
-            character,
-            position,
-        }
+        ReferenceError::NotAscii { character, position }
     })
 }
 
@@ -252,9 +220,7 @@ fn explain_name(name: &str) -> Option<ReferenceError> {
         Some((first, _)) if names_registry(first) => {
             // An underscore makes it a part of the repository, unless something else forbids that too.
             match first.split_once(':') {
-                Some((host, port))
-                    if is_registry(host) && !port.contains(':') && !is_port(port) =>
-                {
+                Some((host, port)) if is_registry(host) && !port.contains(':') && !is_port(port) => {
                     return Some(ReferenceError::RegistryPort);
                 }
                 None if explain_repository(first).is_none() => name,
@@ -280,29 +246,21 @@ fn explain_repository(repository: &str) -> Option<ReferenceError> {
     let separators_are_wrong = |part: &str| {
         part.starts_with(is_separator)
             || part.ends_with(is_separator)
-            || part.split(|character| !is_separator(character)).any(|run| {
-                !matches!(run, "" | "." | "_" | "__") && run.bytes().any(|byte| byte != b'-')
-            })
+            || part
+                .split(|character| !is_separator(character))
+                .any(|run| !matches!(run, "" | "." | "_" | "__") && run.bytes().any(|byte| byte != b'-'))
     };
-    repository
-        .split('/')
-        .any(separators_are_wrong)
-        .then_some(ReferenceError::RepositorySeparator)
+    repository.split('/').any(separators_are_wrong).then_some(ReferenceError::RepositorySeparator)
 }
 
 fn explain_tag(tag: &str) -> Option<ReferenceError> {
-    if let Some(character) = tag
-        .chars()
-        .find(|character| !u8::try_from(*character).is_ok_and(is_tag_byte))
-    {
+    if let Some(character) = tag.chars().find(|character| !u8::try_from(*character).is_ok_and(is_tag_byte)) {
         return Some(ReferenceError::TagCharacter { character });
     }
     match tag.chars().next() {
         None => Some(ReferenceError::TagEmpty),
         Some(character @ ('.' | '-')) => Some(ReferenceError::TagStart { character }),
-        Some(_) => {
-            (tag.len() > TAG_LENGTH_MAX).then_some(ReferenceError::TagLength { length: tag.len() })
-        }
+        Some(_) => (tag.len() > TAG_LENGTH_MAX).then_some(ReferenceError::TagLength { length: tag.len() }),
     }
 }
 
@@ -311,18 +269,13 @@ fn explain_digest(digest: &str) -> Option<ReferenceError> {
         return Some(ReferenceError::DigestEmpty);
     }
     let known = digest.split_once(':').and_then(|(written, digits)| {
-        let (algorithm, expected) = DIGEST_ALGORITHMS
-            .into_iter()
-            .find(|(algorithm, _)| *algorithm == written)?;
+        let (algorithm, expected) = DIGEST_ALGORITHMS.into_iter().find(|(algorithm, _)| *algorithm == written)?;
         Some((algorithm, expected, digits))
     });
     let Some((algorithm, expected, digits)) = known else {
         return Some(ReferenceError::DigestAlgorithm);
     };
-    if let Some(character) = digits
-        .chars()
-        .find(|character| !u8::try_from(*character).is_ok_and(is_digest_byte))
-    {
+    if let Some(character) = digits.chars().find(|character| !u8::try_from(*character).is_ok_and(is_digest_byte)) {
         return Some(if matches!(character, 'A'..='F') {
             ReferenceError::DigestUppercase { character }
         } else {
@@ -330,9 +283,5 @@ fn explain_digest(digest: &str) -> Option<ReferenceError> {
         });
     }
     let length = digits.len();
-    (length != expected).then_some(ReferenceError::DigestLength {
-        algorithm,
-        expected,
-        length,
-    })
+    (length != expected).then_some(ReferenceError::DigestLength { algorithm, expected, length })
 }

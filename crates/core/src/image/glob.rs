@@ -26,17 +26,13 @@ pub enum TagGlobError {
     #[error("the tag pattern is empty; write a tag such as stable or a pattern such as pr-*")]
     Empty,
     /// Longer than any tag.
-    #[error(
-        "the tag pattern has {length} characters; write at most {TAG_LENGTH_MAX}, as many as a tag can have"
-    )]
+    #[error("the tag pattern has {length} characters; write at most {TAG_LENGTH_MAX}, as many as a tag can have")]
     Length {
         /// How many characters it has.
         length: usize,
     },
     /// A whole reference, or a tag written with its `:`.
-    #[error(
-        "the tag pattern has the character {character:?}; write the tag alone, without name, ':' and digest"
-    )]
+    #[error("the tag pattern has the character {character:?}; write the tag alone, without name, ':' and digest")]
     NotOnlyTag {
         /// The first character that tells.
         character: char,
@@ -129,9 +125,7 @@ fn validate(text: &str) -> Result<(), TagGlobError> {
     if text.is_empty() {
         return Err(TagGlobError::Empty);
     }
-    let is_allowed = |character: char| {
-        matches!(character, '*' | '?') || u8::try_from(character).is_ok_and(is_tag_byte)
-    };
+    let is_allowed = |character: char| matches!(character, '*' | '?') || u8::try_from(character).is_ok_and(is_tag_byte);
     match text.chars().find(|character| !is_allowed(*character)) {
         Some(character @ (':' | '/' | '@')) => Err(TagGlobError::NotOnlyTag { character }),
         Some(character) => Err(TagGlobError::Character { character }),
@@ -251,10 +245,7 @@ mod tests {
     #[test]
     fn is_as_long_as_a_tag_at_most() {
         assert!(TagGlob::parse(&"*".repeat(128)).is_ok());
-        assert_eq!(
-            TagGlob::parse(&"a".repeat(129)),
-            Err(TagGlobError::Length { length: 129 })
-        );
+        assert_eq!(TagGlob::parse(&"a".repeat(129)), Err(TagGlobError::Length { length: 129 }));
     }
 
     #[test]

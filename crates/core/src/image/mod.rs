@@ -14,9 +14,7 @@ mod error;
 mod glob;
 mod reference;
 
-pub use cel::{
-    cel_has_digest, cel_has_pinned_digest, cel_is_valid, cel_tag_matches, cel_tag_missing,
-};
+pub use cel::{cel_has_digest, cel_has_pinned_digest, cel_is_valid, cel_tag_matches, cel_tag_missing};
 pub use error::ReferenceError;
 pub use glob::{TagGlob, TagGlobError};
 pub use reference::{Familiar, Reference};

@@ -22,8 +22,7 @@ pub(super) const TAG_LENGTH_MAX: usize = 128;
 const IDENTIFIER_LENGTH: usize = 64;
 /// Digest algorithms and the length of their hexadecimal digits (`go-digest`, `algorithm.go`). The kubelet imports
 /// `crypto/sha256` and `crypto/sha512`, and the latter brings sha384 with it.
-pub(super) const DIGEST_ALGORITHMS: [(&str, usize); 3] =
-    [("sha256", 64), ("sha384", 96), ("sha512", 128)];
+pub(super) const DIGEST_ALGORITHMS: [(&str, usize); 3] = [("sha256", 64), ("sha384", 96), ("sha512", 128)];
 
 /// A valid image reference: what the kubelet would make of it.
 ///
@@ -64,11 +63,7 @@ impl<'a> Reference<'a> {
 
     /// The repository without the registry; `library/` is added where Docker Hub implies it.
     pub fn repository(&self) -> Cow<'a, str> {
-        if self.official {
-            Cow::Owned(format!("{OFFICIAL_PREFIX}{}", self.path))
-        } else {
-            Cow::Borrowed(self.path)
-        }
+        if self.official { Cow::Owned(format!("{OFFICIAL_PREFIX}{}", self.path)) } else { Cow::Borrowed(self.path) }
     }
 
     /// The tag as written. An absent one means `latest`, unless there is a digest.
@@ -183,30 +178,17 @@ impl<'a> Place<'a> {
             Some((first, path)) if names_registry(first) => {
                 // Normalising takes it for a registry by its looks, parsing only by the grammar. An underscore is
                 // what the grammar of a registry refuses and that of a repository admits.
-                if is_registry(first) {
-                    (first, path)
-                } else {
-                    ("", name)
-                }
+                if is_registry(first) { (first, path) } else { ("", name) }
             }
             _ => (DEFAULT_REGISTRY, name),
         };
         let official = registry == DEFAULT_REGISTRY && !path.contains('/');
-        Self {
-            registry,
-            official,
-            path,
-        }
+        Self { registry, official, path }
     }
 
     /// The length of the repository after normalisation.
     pub(super) fn length(self) -> usize {
-        self.path.len()
-            + if self.official {
-                OFFICIAL_PREFIX.len()
-            } else {
-                0
-            }
+        self.path.len() + if self.official { OFFICIAL_PREFIX.len() } else { 0 }
     }
 }
 
@@ -229,10 +211,7 @@ impl<'a> Parts<'a> {
         };
         let last_part = named.rfind('/').map_or(0, |slash| slash + 1);
         let (name, tag) = match named[last_part..].find(':') {
-            Some(colon) => (
-                &named[..last_part + colon],
-                Some(&named[last_part + colon + 1..]),
-            ),
+            Some(colon) => (&named[..last_part + colon], Some(&named[last_part + colon + 1..])),
             None => (named, None),
         };
         Self { name, tag, digest }
@@ -241,10 +220,7 @@ impl<'a> Parts<'a> {
 
 /// Whether the part before the first `/` looks like a registry (`normalize.go`, `splitDockerDomain`).
 pub(super) fn names_registry(first: &str) -> bool {
-    first == LOCALHOST
-        || first
-            .bytes()
-            .any(|byte| matches!(byte, b'.' | b':' | b'A'..=b'Z'))
+    first == LOCALHOST || first.bytes().any(|byte| matches!(byte, b'.' | b':' | b'A'..=b'Z'))
 }
 
 /// `host[:port]`, where the host is a name, an IPv4 address or an IPv6 address in brackets (`regexp.go`,
@@ -266,9 +242,7 @@ pub(super) fn is_registry(text: &str) -> bool {
 /// One part of a host name between dots (`regexp.go`, `domainNameComponent`).
 fn is_host_label(label: &str) -> bool {
     let bytes = label.as_bytes();
-    bytes
-        .iter()
-        .all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
+    bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
         && bytes.first().is_some_and(|first| *first != b'-')
         && bytes.last() != Some(&b'-')
 }
@@ -283,10 +257,7 @@ pub(super) fn is_port(text: &str) -> bool {
 fn is_repository(text: &str) -> bool {
     let mut rest = text.as_bytes();
     loop {
-        let run = rest
-            .iter()
-            .take_while(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
-            .count();
+        let run = rest.iter().take_while(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()).count();
         if run == 0 {
             return false;
         }
@@ -309,10 +280,7 @@ pub(super) fn is_tag_byte(byte: u8) -> bool {
 fn is_tag(text: &str) -> bool {
     text.len() <= TAG_LENGTH_MAX
         && text.bytes().all(is_tag_byte)
-        && text
-            .bytes()
-            .next()
-            .is_some_and(|first| !matches!(first, b'.' | b'-'))
+        && text.bytes().next().is_some_and(|first| !matches!(first, b'.' | b'-'))
 }
 
 /// What `regexp.go`, `digestPat`, and then `go-digest`, `Validate`, both admit: a known algorithm and as many

@@ -43,10 +43,8 @@ pub(crate) fn excused_users(policy: &Policy, shape: &Shape) -> Vec<String> {
         .iter()
         .filter(|controller| makes.contains(&controller.makes))
         .partition(|controller| policy.judges(controller.serves));
-    let mut users: Vec<String> = excused
-        .iter()
-        .map(|controller| format!("system:serviceaccount:kube-system:{}", controller.account))
-        .collect();
+    let mut users: Vec<String> =
+        excused.iter().map(|controller| format!("system:serviceaccount:kube-system:{}", controller.account)).collect();
     if judged_anew.is_empty() {
         users.push(CONTROLLER_MANAGER.to_owned());
     }

@@ -11,7 +11,12 @@ use super::objects::NamedExpression;
 use super::shape::{Shape, optional_list};
 
 /// The variables of a compiled policy: what the rules share, one per rule, then all findings.
-pub(crate) fn variables(shape: &Shape, rules: &[&EffectiveRule], selector: &LabelSelector, probe: Option<&str>) -> Vec<NamedExpression> {
+pub(crate) fn variables(
+    shape: &Shape,
+    rules: &[&EffectiveRule],
+    selector: &LabelSelector,
+    probe: Option<&str>,
+) -> Vec<NamedExpression> {
     let mut findings = Vec::new();
     let mut rule_variables = Vec::new();
     for rule in rules {
@@ -57,7 +62,11 @@ fn variable(name: &str, expression: String) -> NamedExpression {
 fn shared_variables(shape: &Shape) -> Vec<NamedExpression> {
     let Some(spec) = shape.pod_spec("object") else { return Vec::new() };
     let name = |subject: &str| {
-        if shape.is_validated() { format!("{subject}.name") } else { cel_printable(&format!("(has({subject}.name) ? string({subject}.name) : '')")) }
+        if shape.is_validated() {
+            format!("{subject}.name")
+        } else {
+            cel_printable(&format!("(has({subject}.name) ? string({subject}.name) : '')"))
+        }
     };
     let image = if shape.is_validated() { "string(c.image)" } else { "(has(c.image) ? string(c.image) : '')" };
     let init_names = format!("{}.map(c, {})", optional_list("variables.spec", "initContainers"), name("c"));
@@ -114,7 +123,11 @@ fn rule_expression(shape: &Shape, rule: &EffectiveRule) -> Vec<String> {
     let tag = quote(&format!("[{id}] "));
     let mut lists = Vec::new();
     if shape.pod_spec("object").is_some() {
-        let name = if shape.is_validated() { "c.name".to_owned() } else { cel_printable("(has(c.name) ? string(c.name) : '')") };
+        let name = if shape.is_validated() {
+            "c.name".to_owned()
+        } else {
+            cel_printable("(has(c.name) ? string(c.name) : '')")
+        };
         if !rule.checks.images.is_empty() {
             lists.push(found("variables.images", &rule.checks.images, &format!("{tag} + i.at")));
         }
@@ -126,13 +139,20 @@ fn rule_expression(shape: &Shape, rule: &EffectiveRule) -> Vec<String> {
             let prefix = format!("{tag} + {} + {name} + ': '", container_type(shape));
             let left_out = shape.lists().iter().filter(|list| !check.lists.contains(list));
             let list = left_out.fold("variables.containers".to_owned(), |list, out| {
-                format!("{list}.filter(c, !{}.exists(o, o.name == c.name))", optional_list("variables.spec", out.field()))
+                format!(
+                    "{list}.filter(c, !{}.exists(o, o.name == c.name))",
+                    optional_list("variables.spec", out.field())
+                )
             });
             let found = found(&list, &check.cases, &prefix);
             lists.push(if check.linux_only { format!("(variables.windows ? [] : {found})") } else { found });
         }
         if !rule.checks.volumes.is_empty() {
-            let name = if shape.is_validated() { "v.name".to_owned() } else { cel_printable("(has(v.name) ? string(v.name) : '')") };
+            let name = if shape.is_validated() {
+                "v.name".to_owned()
+            } else {
+                cel_printable("(has(v.name) ? string(v.name) : '')")
+            };
             lists.push(found("variables.volumes", &rule.checks.volumes, &format!("{tag} + 'volume ' + {name} + ': '")));
         }
     }
@@ -149,9 +169,7 @@ fn rule_expression(shape: &Shape, rule: &EffectiveRule) -> Vec<String> {
             "(has(object.immutable) && object.immutable ? [] : [{} + {} + {}])",
             quote(&format!("[{id}] {kind} ")),
             cel_printable("object.metadata.name"),
-            quote(&format!(
-                " is not immutable; write immutable: true in the {kind}, and a new name for new content"
-            ))
+            quote(&format!(" is not immutable; write immutable: true in the {kind}, and a new name for new content"))
         ));
     }
     lists
@@ -210,7 +228,8 @@ fn unchanged_fields(shape: &Shape, old_spec: &str, fields: &BTreeSet<Field>) -> 
         }
     }
     if !of_containers.is_empty() {
-        let old = shape.lists().iter().map(|list| optional_list(old_spec, list.field())).collect::<Vec<_>>().join(" + ");
+        let old =
+            shape.lists().iter().map(|list| optional_list(old_spec, list.field())).collect::<Vec<_>>().join(" + ");
         let in_init = "variables.init_names";
         all.push(same_list("variables.containers", &format!("({old})"), "c", &of_containers));
         all.push(format!("{in_init} == {}.map(c, c.name)", optional_list(old_spec, "initContainers")));

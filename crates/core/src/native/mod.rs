@@ -98,7 +98,7 @@ pub fn compile<'a>(
                 Ok(units) => {
                     for unit in units {
                         compiled.admission_policies.push(unit.admission_policy.name.clone());
-                        compiled.probe = compiled.probe.take().or(unit.probe.clone());
+                        compiled.probe = compiled.probe.take().or_else(|| unit.probe.clone());
                         wanted.push(Wanted {
                             policy: policy.id.clone(),
                             admission_policy: unit.admission_policy.name.clone(),
@@ -107,7 +107,9 @@ pub fn compile<'a>(
                             objects: unit.objects,
                             proves: unit.admission_policy.proves,
                         });
-                        compilation.admission_policies.insert(unit.admission_policy.name.clone(), unit.admission_policy);
+                        compilation
+                            .admission_policies
+                            .insert(unit.admission_policy.name.clone(), unit.admission_policy);
                     }
                 }
                 Err(error) => compiled.error = Some(error),
@@ -142,7 +144,8 @@ fn admission_policies(policy: &Policy) -> Result<Vec<Unit>, String> {
             let at_level: Vec<&EffectiveRule> = policy.rules.iter().filter(|rule| rule.enforcement == level).collect();
             let rules: Vec<&EffectiveRule> =
                 at_level.iter().copied().filter(|rule| shape.concerns(&rule.checks)).collect();
-            let proves = matches!(shape, Shape::PodTemplate { .. }) && level == Enforcement::Enforce && !at_level.is_empty();
+            let proves =
+                matches!(shape, Shape::PodTemplate { .. }) && level == Enforcement::Enforce && !at_level.is_empty();
             let judged = shape != (Shape::PodTemplate { judged: false });
             if !proves && (rules.is_empty() || !judged) {
                 continue;
@@ -232,7 +235,8 @@ fn probe_condition(key: Option<&str>, judged: bool) -> NamedExpression {
 /// ConfigMaps and Secrets that the cluster and Helm write for themselves.
 fn exclusions(shape: &Shape) -> Vec<NamedExpression> {
     let Shape::Config(kind) = shape else { return Vec::new() };
-    let condition = |name: &str, expression: &str| NamedExpression { name: name.to_owned(), expression: expression.to_owned() };
+    let condition =
+        |name: &str, expression: &str| NamedExpression { name: name.to_owned(), expression: expression.to_owned() };
     let cluster = condition(
         "not-written-by-the-cluster",
         "!(request.userInfo.username.startsWith('system:serviceaccount:kube-system:') || \

@@ -43,7 +43,10 @@ mod tests {
         for tail in ["production", "a.b", "UPPER_case/é", "-", "", &"x".repeat(300)] {
             let name = name("identity", tail);
             assert!(name.len() <= NAME_LENGTH, "{name}");
-            assert!(name.chars().all(|character| character.is_ascii_lowercase() || character.is_ascii_digit() || character == '-'));
+            assert!(
+                name.chars()
+                    .all(|character| character.is_ascii_lowercase() || character.is_ascii_digit() || character == '-')
+            );
             assert!(!name.ends_with('-'), "{name}");
         }
     }

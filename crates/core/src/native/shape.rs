@@ -31,14 +31,8 @@ pub(crate) enum Shape {
     Config(ConfigKind),
 }
 
-const TEMPLATE_KINDS: [Kind; 6] = [
-    Kind::Deployment,
-    Kind::StatefulSet,
-    Kind::DaemonSet,
-    Kind::ReplicaSet,
-    Kind::ReplicationController,
-    Kind::Job,
-];
+const TEMPLATE_KINDS: [Kind; 6] =
+    [Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet, Kind::ReplicaSet, Kind::ReplicationController, Kind::Job];
 
 impl Shape {
     /// The shapes that a policy needs, the proof's last: what is written last proves what came before.

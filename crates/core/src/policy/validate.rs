@@ -90,12 +90,7 @@ impl PolicyDraft {
         };
         Ok(Policy {
             rules: effective_rules(self.profile, self.enforcement, &self.rules),
-            matching: Matching {
-                namespaces,
-                kinds,
-                selector: self.selector,
-                custom_workloads: self.custom_workloads,
-            },
+            matching: Matching { namespaces, kinds, selector: self.selector, custom_workloads: self.custom_workloads },
             id: self.id,
             controller_created: self.controller_created,
             suspension: self.suspend,
@@ -107,11 +102,16 @@ fn custom_workload_problems(custom: &CustomWorkload) -> Vec<String> {
     let mut problems = Vec::new();
     let lower = |text: &str, extra: &str| {
         !text.is_empty()
-            && text.chars().all(|character| character.is_ascii_lowercase() || character.is_ascii_digit() || extra.contains(character))
+            && text.chars().all(|character| {
+                character.is_ascii_lowercase() || character.is_ascii_digit() || extra.contains(character)
+            })
     };
     let (group, version) = (custom.group(), custom.version());
     if !lower(group, "-.") || !group.contains('.') || !lower(version, "") || !version.starts_with('v') {
-        problems.push(format!("apiVersion {:?} is not valid; write GROUP/VERSION, such as argoproj.io/v1alpha1", custom.api_version));
+        problems.push(format!(
+            "apiVersion {:?} is not valid; write GROUP/VERSION, such as argoproj.io/v1alpha1",
+            custom.api_version
+        ));
     }
     if !custom.kind.starts_with(|first: char| first.is_ascii_uppercase())
         || !custom.kind.chars().all(|character| character.is_ascii_alphanumeric())
@@ -132,7 +132,9 @@ fn custom_workload_problems(custom: &CustomWorkload) -> Vec<String> {
             })
         });
         if !valid {
-            problems.push(format!("podTemplates {pointer:?} is not valid; write the path of a pod template, such as /spec/template"));
+            problems.push(format!(
+                "podTemplates {pointer:?} is not valid; write the path of a pod template, such as /spec/template"
+            ));
         }
     }
     problems

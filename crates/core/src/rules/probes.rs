@@ -10,6 +10,9 @@ use super::{Category, Checks, Document, Field, Rule, Severity};
 use crate::policy::{Profile, RuleEnforcement};
 use crate::workload::{Container, ContainerType};
 
+/// Ephemeral containers serve nobody.
+const LISTS: &[ContainerType] = &[ContainerType::Container, ContainerType::InitContainer];
+
 /// Rejects containers and sidecars without the `required` probes, in pods that restart always.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
@@ -102,7 +105,6 @@ impl Rule for Probes {
         .at_field(move |view: &ContainerView<'_>| {
             format!("/{}", missing(&first, view.container).next().unwrap_or_default())
         });
-        const LISTS: &[ContainerType] = &[ContainerType::Container, ContainerType::InitContainer];
         let reads = [
             Field::Pod("restartPolicy"),
             Field::Container("restartPolicy"),

@@ -9,6 +9,9 @@ use super::{Category, Checks, Document, Field, Rule, Severity};
 use crate::policy::{Profile, RuleEnforcement};
 use crate::workload::ContainerType;
 
+/// Kubernetes forbids resources on ephemeral containers.
+const LISTS: &[ContainerType] = &[ContainerType::Container, ContainerType::InitContainer];
+
 /// Rejects containers that leave out one of the `required` limits or requests.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
@@ -72,8 +75,8 @@ impl Quantity {
     fn is_missing(self, view: &ContainerView<'_>) -> bool {
         let resource = self.resource();
         ![&view.container.resources, &view.pod.resources].into_iter().any(|resources| {
-            resources.limits.contains_key(resource)
-                || (!self.is_limit() && resources.requests.contains_key(resource))
+            resources.limits.contains(resource)
+                || (!self.is_limit() && resources.requests.contains(resource))
         })
     }
 
@@ -135,8 +138,6 @@ impl Rule for ResourceLimits {
             let name = first.iter().find(|quantity| quantity.is_missing(view)).map_or("", |quantity| quantity.name());
             format!("/resources/{}", name.replacen('.', "/", 1))
         });
-        // Kubernetes forbids resources on ephemeral containers.
-        const LISTS: &[ContainerType] = &[ContainerType::Container, ContainerType::InitContainer];
         Checks::containers(LISTS, &[Field::Container("resources"), Field::Pod("resources")], vec![case])
     }
 }

@@ -107,7 +107,8 @@ pub fn quote(text: &str) -> String {
                 use std::fmt::Write as _;
                 let code = u32::from(other);
                 // Writing to a String cannot fail.
-                let _ = if code <= 0xFFFF { write!(literal, "\\u{code:04X}") } else { write!(literal, "\\U{code:08X}") };
+                let _ =
+                    if code <= 0xFFFF { write!(literal, "\\u{code:04X}") } else { write!(literal, "\\U{code:08X}") };
             }
         }
     }

@@ -3,8 +3,6 @@
 //! Without this a raw file and the stored object would get different verdicts. The facts are from
 //! `pkg/apis/{core,apps}/v1/defaults.go` of Kubernetes 1.37.
 
-use serde::de::IgnoredAny;
-
 use super::kind::Kind;
 use super::pod_spec::{Container, EmptyDir, PodSpec, Resources};
 
@@ -42,9 +40,7 @@ fn means_latest(image: &str) -> bool {
 }
 
 fn requests_from_limits(resources: &mut Resources) {
-    for name in resources.limits.keys() {
-        resources.requests.entry(name.clone()).or_insert(IgnoredAny);
-    }
+    resources.requests.extend(resources.limits.iter().cloned());
 }
 
 /// `defaultPodRequests`: a pod with limits of its own gets requests from its containers.
@@ -57,9 +53,9 @@ fn pod_requests_from_containers(pod: &mut PodSpec) {
             .containers
             .iter()
             .chain(&pod.init_containers)
-            .any(|container| container.resources.requests.contains_key(name));
-        if requested || pod.resources.limits.contains_key(name) {
-            pod.resources.requests.entry(name.to_owned()).or_insert(IgnoredAny);
+            .any(|container| container.resources.requests.contains(name));
+        if requested || pod.resources.limits.contains(name) {
+            pod.resources.requests.insert(name.to_owned());
         }
     }
 }

@@ -215,7 +215,11 @@ impl Workload {
         }
         let Some(kind) = Kind::named(kind) else { return Ok(None) };
         if api_version != kind.api_version() {
-            return Err(UnreadableWorkload::ApiVersion { kind, found: api_version.to_owned(), expected: kind.api_version() });
+            return Err(UnreadableWorkload::ApiVersion {
+                kind,
+                found: api_version.to_owned(),
+                expected: kind.api_version(),
+            });
         }
         let pointer = kind.pod_spec_pointer();
         let node = root

@@ -2,7 +2,7 @@
 //!
 //! A narrow view: unknown fields are ignored, an explicit null is absent, as for the API server.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
@@ -83,7 +83,10 @@ impl PodSpec {
     /// Every container with its list and its place in it: the one walk over all lists.
     pub fn all_containers(&self) -> impl Iterator<Item = (ContainerType, usize, &Container)> {
         ContainerType::ALL.into_iter().flat_map(|container_type| {
-            self.list(container_type).iter().enumerate().map(move |(index, container)| (container_type, index, container))
+            self.list(container_type)
+                .iter()
+                .enumerate()
+                .map(move |(index, container)| (container_type, index, container))
         })
     }
 
@@ -180,11 +183,11 @@ pub struct Capabilities {
 #[serde(default)]
 pub struct Resources {
     /// `limits`
-    #[serde(deserialize_with = "null_is_absent")]
-    pub limits: BTreeMap<String, IgnoredAny>,
+    #[serde(deserialize_with = "names")]
+    pub limits: BTreeSet<String>,
     /// `requests`
-    #[serde(deserialize_with = "null_is_absent")]
-    pub requests: BTreeMap<String, IgnoredAny>,
+    #[serde(deserialize_with = "names")]
+    pub requests: BTreeSet<String>,
 }
 
 /// `volumeMounts[]`
@@ -339,6 +342,39 @@ pub struct ProjectedSource {
     pub config_map: Option<ConfigReference>,
     /// `secret`
     pub secret: Option<ConfigReference>,
+}
+
+/// Reads the names of a map and skips its values.
+fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<String>, D::Error> {
+    struct NamesVisitor;
+    impl<'de> Visitor<'de> for NamesVisitor {
+        type Value = BTreeSet<String>;
+
+        fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            formatter.write_str("a map of resources")
+        }
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(BTreeSet::new())
+        }
+
+        fn visit_none<E>(self) -> Result<Self::Value, E> {
+            Ok(BTreeSet::new())
+        }
+
+        fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+            deserializer.deserialize_map(self)
+        }
+
+        fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+            let mut names = BTreeSet::new();
+            while let Some((name, IgnoredAny)) = map.next_entry::<String, IgnoredAny>()? {
+                names.insert(name);
+            }
+            Ok(names)
+        }
+    }
+    deserializer.deserialize_option(NamesVisitor)
 }
 
 /// Reads null as absent, as the API server does for every optional field.

@@ -86,7 +86,10 @@ impl UpdateStrategy {
                 fields.strategy_type
             },
             // SetDefaults_Deployment; the other kinds' value is not judged.
-            max_unavailable: fields.rolling_update.max_unavailable.map_or(IntOrPercent::Percent(25), IntOrPercent::from),
+            max_unavailable: fields
+                .rolling_update
+                .max_unavailable
+                .map_or(IntOrPercent::Percent(25), IntOrPercent::from),
             replicas: replicas.unwrap_or(1),
         }))
     }
