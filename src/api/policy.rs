@@ -92,7 +92,7 @@ pub struct ClusterMatch {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 9))]
     pub kinds: Vec<Kind>,
-    /// Labels of the workload; absent means any.
+    /// Labels of the workload or of its pod template; absent means any.
     #[serde(skip_serializing_if = "LabelSelector::is_empty")]
     pub selector: LabelSelector,
     /// Custom resources that carry pod templates.
@@ -109,7 +109,7 @@ pub struct Match {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 9))]
     pub kinds: Vec<Kind>,
-    /// Labels of the workload; absent means any.
+    /// Labels of the workload or of its pod template; absent means any.
     #[serde(skip_serializing_if = "LabelSelector::is_empty")]
     pub selector: LabelSelector,
     /// Custom resources that carry pod templates.

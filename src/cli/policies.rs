@@ -79,19 +79,21 @@ fn policy(object: &Object<'_>) -> Option<Result<Policy, Vec<ManifestError>>> {
     })
 }
 
-/// Adds the nearest known name to what serde says of an unknown field or variant.
+/// Adds the known name that is nearest to an unknown one: a field, or one of a set of values.
 fn with_suggestion(message: &str) -> String {
-    let mut quoted = message.split('`').skip(1).step_by(2);
-    let is_unknown = message.contains("unknown field") || message.contains("unknown variant");
-    let (true, Some(unknown)) = (is_unknown, quoted.next()) else { return message.to_owned() };
-    let nearest = quoted
-        .map(|known| (strsim::damerau_levenshtein(unknown, known), known))
-        .filter(|(distance, known)| *distance <= known.len().max(unknown.len()) / 2)
+    let unknown = message.split('"').nth(1);
+    let known = message.split_once("expected one of ").map(|(_, known)| known.split(", found").next().unwrap_or(known));
+    let (Some(unknown), Some(known)) = (unknown, known) else { return message.to_owned() };
+    let nearest = known
+        .split(", ")
+        .map(|name| (strsim::damerau_levenshtein(unknown, name), name))
+        .filter(|(distance, name)| *distance <= name.len().max(unknown.len()) / 2)
         .min();
     match nearest {
-        Some((_, known)) => {
-            let start = message.find(", expected").unwrap_or(message.len());
-            format!("{}; did you mean {known}?", &message[..start])
+        // The list of all fields is long, and one of them was meant.
+        Some((_, name)) => {
+            let what = message.split_once(", expected one of").map_or(message, |(what, _)| what);
+            format!("{what}; did you mean {name}?")
         }
         None => message.to_owned(),
     }
@@ -103,9 +105,11 @@ mod tests {
 
     #[test]
     fn an_unknown_name_gets_the_nearest_known_one() {
-        let message = "spec.rules: unknown field `imageTags`, expected one of `imageTag`, `imageDigest`";
-        assert_eq!(with_suggestion(message), "spec.rules: unknown field `imageTags`; did you mean imageTag?");
-        let message = "unknown field `zzz`, expected one of `imageTag`, `imageDigest`";
+        let message = "spec.rules: unknown field \"imageTags\", expected one of imageTag, imageDigest";
+        assert_eq!(with_suggestion(message), "spec.rules: unknown field \"imageTags\"; did you mean imageTag?");
+        let message = "spec.profile: expected one of Stateless, Stateful, found \"Statless\"";
+        assert_eq!(with_suggestion(message), format!("{message}; did you mean Stateless?"));
+        let message = "unknown field \"zzz\", expected one of imageTag, imageDigest";
         assert_eq!(with_suggestion(message), message);
     }
 }

@@ -61,7 +61,8 @@ fn fault(name: &str, kind: ErrorKind, message: String) -> ManifestError {
     Problem::new(Position::START, kind, message).within(name)
 }
 
-/// Takes bytes for text, without copying them.
+/// Takes bytes for text, without copying them; the last line ends with a line break, as kubectl's line reader
+/// makes it end.
 ///
 /// # Errors
 /// When they are binary data, UTF-16 or UTF-32, or no valid UTF-8.
@@ -73,7 +74,7 @@ pub fn to_text(name: &str, bytes: Vec<u8>) -> Result<String, ManifestError> {
     if bytes.contains(&0) {
         return Err(fault(name, ErrorKind::Encoding, "is binary data, not YAML or JSON".to_owned()));
     }
-    String::from_utf8(bytes).map_err(|error| {
+    let mut text = String::from_utf8(bytes).map_err(|error| {
         let valid = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
         let before = String::from_utf8_lossy(valid);
         let line = before.matches('\n').count() + 1;
@@ -81,5 +82,9 @@ pub fn to_text(name: &str, bytes: Vec<u8>) -> Result<String, ManifestError> {
         let narrow = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let position = Position { line: narrow(line), column: narrow(column) };
         Problem::new(position, ErrorKind::Encoding, "not valid UTF-8").within(name)
-    })
+    })?;
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    Ok(text)
 }

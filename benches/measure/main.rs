@@ -1,0 +1,52 @@
+//! Measures what `docs/performance.md` promises, on this machine, and prints it as a table.
+//!
+//! Everything that is compared is measured in one run, interleaved: on a shared machine only ratios and
+//! differences mean something. `make bench` runs it.
+
+#[path = "../../tests/support/mod.rs"]
+mod support;
+
+mod admission;
+mod check;
+mod evaluation;
+mod idle;
+mod statistics;
+
+use anyhow::Result;
+
+/// One line of the table.
+pub(crate) struct Row {
+    pub(crate) what: String,
+    pub(crate) promised: String,
+    pub(crate) seen: String,
+    pub(crate) holds: bool,
+}
+
+impl Row {
+    /// A figure that must be at most a limit.
+    pub(crate) fn at_most(what: &str, seen: f64, limit: f64, unit: &str, detail: &str) -> Self {
+        Self {
+            what: what.to_owned(),
+            promised: format!("at most {limit} {unit}"),
+            seen: format!("{seen:.2} {unit}{detail}"),
+            holds: seen <= limit,
+        }
+    }
+}
+
+fn main() -> Result<()> {
+    // `cargo bench` passes --bench, and `cargo test` none: then there is nothing to measure.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        return Ok(());
+    }
+    let mut rows = evaluation::measure();
+    rows.extend(check::measure()?);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    rows.extend(runtime.block_on(idle::measure())?);
+    rows.extend(runtime.block_on(admission::measure())?);
+    println!("\n| what | promised | seen | holds |\n|---|---|---|---|");
+    for row in &rows {
+        println!("| {} | {} | {} | {} |", row.what, row.promised, row.seen, if row.holds { "yes" } else { "**no**" });
+    }
+    Ok(())
+}
