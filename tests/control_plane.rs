@@ -50,13 +50,8 @@ async fn rolled_out(namespace: &TestNamespace, name: &str, image: &str) -> Resul
     .await?;
     let pods = Api::<Pod>::namespaced(namespace.client(), namespace.name());
     wait_until("the pods of the template alone", GENEROUS, async || {
-        let pods = pods
-            .list(&ListParams::default().labels(&format!("app={name}")))
-            .await?;
-        let images: Vec<_> = pods
-            .iter()
-            .filter_map(|pod| pod.spec.as_ref()?.containers[0].image.clone())
-            .collect();
+        let pods = pods.list(&ListParams::default().labels(&format!("app={name}"))).await?;
+        let images: Vec<_> = pods.iter().filter_map(|pod| pod.spec.as_ref()?.containers[0].image.clone()).collect();
         ensure!(images == [image, image], "{images:?}");
         Ok(pods.iter().map(ResourceExt::name_any).collect())
     })
@@ -67,50 +62,39 @@ async fn rolled_out(namespace: &TestNamespace, name: &str, image: &str) -> Resul
 async fn a_deployment_rolls_and_a_new_template_makes_new_pods() -> Result<()> {
     let cluster = Cluster::shared().await?;
     let namespace = cluster.namespace(&[("purpose", "rollout")]).await?;
-    namespace
-        .create_object(&deployment("web", "registry.example/web:1"))
-        .await?;
+    namespace.create_object(&deployment("web", "registry.example/web:1")).await?;
     let before = rolled_out(&namespace, "web", "registry.example/web:1").await?;
 
-    let patch = json!({"spec": {"template": {"spec": {"containers": [{"name": "main", "image": "registry.example/web:2"}]}}}});
+    let patch =
+        json!({"spec": {"template": {"spec": {"containers": [{"name": "main", "image": "registry.example/web:2"}]}}}});
     Api::<Deployment>::namespaced(namespace.client(), namespace.name())
         .patch("web", &PatchParams::default(), &Patch::Strategic(patch))
         .await?;
     let after = rolled_out(&namespace, "web", "registry.example/web:2").await?;
-    ensure!(
-        before.iter().all(|pod| !after.contains(pod)),
-        "{before:?} and {after:?}"
-    );
+    ensure!(before.iter().all(|pod| !after.contains(pod)), "{before:?} and {after:?}");
 
     let event = pod_creation(cluster, &namespace).await?;
     let creator = &event["user"]["username"];
-    ensure!(
-        creator == "system:serviceaccount:kube-system:replicaset-controller",
-        "pods are created by {creator}"
-    );
+    ensure!(creator == "system:serviceaccount:kube-system:replicaset-controller", "pods are created by {creator}");
     Ok(())
 }
 
 /// The audit event of a pod's creation in the namespace.
 async fn pod_creation(cluster: &Cluster, namespace: &TestNamespace) -> Result<Value> {
-    wait_until(
-        "the audit event of a pod's creation",
-        GENEROUS,
-        async || {
-            let events = cluster.audit_events().await?;
-            let count = events.len();
-            events
-                .into_iter()
-                .find(|event| {
-                    let object = &event["objectRef"];
-                    event["verb"] == "create"
-                        && object["resource"] == "pods"
-                        && object["subresource"].is_null()
-                        && object["namespace"] == namespace.name()
-                })
-                .with_context(|| format!("not among {count} events"))
-        },
-    )
+    wait_until("the audit event of a pod's creation", GENEROUS, async || {
+        let events = cluster.audit_events().await?;
+        let count = events.len();
+        events
+            .into_iter()
+            .find(|event| {
+                let object = &event["objectRef"];
+                event["verb"] == "create"
+                    && object["resource"] == "pods"
+                    && object["subresource"].is_null()
+                    && object["namespace"] == namespace.name()
+            })
+            .with_context(|| format!("not among {count} events"))
+    })
     .await
 }
 
@@ -145,10 +129,7 @@ async fn install_policy(namespace: &TestNamespace) -> Result<()> {
             "auditAnnotations": [{"key": "seen", "valueExpression": "'ConfigMap ' + object.metadata.name"}],
         }),
     );
-    let warn = policy(
-        "warn",
-        json!({"matchConstraints": constraints, "validations": validation("odd")}),
-    );
+    let warn = policy("warn", json!({"matchConstraints": constraints, "validations": validation("odd")}));
     for (policy, action) in [(deny, "Deny"), (warn, "Warn")] {
         namespace.create_object(&policy).await?;
         namespace
@@ -179,14 +160,9 @@ async fn policies_deny_warn_and_annotate_the_audit_log() -> Result<()> {
     let namespace = cluster.namespace(&[]).await?;
     install_policy(&namespace).await?;
 
-    let message = wait_until("the denial", GENEROUS, async || {
-        namespace.rejects(&config_map("bad", "forbidden")).await
-    })
-    .await?;
-    ensure!(
-        message.ends_with("denied request: data.forbidden of bad"),
-        "{message}"
-    );
+    let message =
+        wait_until("the denial", GENEROUS, async || namespace.rejects(&config_map("bad", "forbidden")).await).await?;
+    ensure!(message.ends_with("denied request: data.forbidden of bad"), "{message}");
     let warnings = wait_until("the warning", GENEROUS, async || {
         let (object, warnings) = namespace.warns(&config_map("strange", "odd")).await?;
         ensure!(object["metadata"]["name"] == "strange", "{object}");
@@ -194,27 +170,17 @@ async fn policies_deny_warn_and_annotate_the_audit_log() -> Result<()> {
         Ok(warnings)
     })
     .await?;
-    ensure!(
-        warnings.len() == 1 && warnings[0].ends_with(": data.odd of strange"),
-        "{warnings:?}"
-    );
+    ensure!(warnings.len() == 1 && warnings[0].ends_with(": data.odd of strange"), "{warnings:?}");
     let object = namespace.accepts(&config_map("good", "plain")).await?;
     ensure!(object["metadata"]["uid"].is_string(), "{object}");
-    let gone = namespace
-        .requests()
-        .get(&config_map("good", "plain"))
-        .await?;
+    let gone = namespace.requests().get(&config_map("good", "plain")).await?;
     ensure!(gone.code == 404, "a dry run was written: {gone:?}");
     let unknown = namespace
-        .rejects(
-            &json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}, "dat": {}}),
-        )
+        .rejects(&json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}, "dat": {}}))
         .await?;
     ensure!(unknown.contains("unknown field \"dat\""), "{unknown}");
 
-    namespace
-        .create_object(&config_map("good", "plain"))
-        .await?;
+    namespace.create_object(&config_map("good", "plain")).await?;
     let key = format!("{}-deny/seen", namespace.name());
     let annotation = wait_until("the audit annotation", GENEROUS, async || {
         let events = cluster.audit_events().await?;
@@ -233,24 +199,11 @@ async fn policies_deny_warn_and_annotate_the_audit_log() -> Result<()> {
 async fn another_user_has_only_their_own_rights() -> Result<()> {
     let cluster = Cluster::shared().await?;
     let namespace = cluster.namespace(&[]).await?;
-    let nobody = namespace.requests_as(
-        cluster
-            .client_as("nobody", &["system:authenticated"])
-            .await?,
-    );
-    let message = nobody
-        .create(Effect::DryRun, &config_map("x", "y"))
-        .await?
-        .rejected()?;
-    ensure!(
-        message.contains("User \"nobody\" cannot create resource \"configmaps\""),
-        "{message}"
-    );
+    let nobody = namespace.requests_as(cluster.client_as("nobody", &["system:authenticated"]).await?);
+    let message = nobody.create(Effect::DryRun, &config_map("x", "y")).await?.rejected()?;
+    ensure!(message.contains("User \"nobody\" cannot create resource \"configmaps\""), "{message}");
     let master = namespace.requests_as(cluster.client_as("somebody", &["system:masters"]).await?);
-    master
-        .create(Effect::DryRun, &config_map("x", "y"))
-        .await?
-        .accepted()?;
+    master.create(Effect::DryRun, &config_map("x", "y")).await?.accepted()?;
     Ok(())
 }
 
@@ -258,25 +211,11 @@ async fn another_user_has_only_their_own_rights() -> Result<()> {
 async fn kubectl_reads_its_standard_input() -> Result<()> {
     let cluster = Cluster::shared().await?;
     let namespace = cluster.namespace(&[]).await?;
-    let arguments = [
-        "--namespace",
-        namespace.name(),
-        "create",
-        "--output=name",
-        "--filename=-",
-    ];
-    let created = cluster
-        .kubectl(&arguments, &config_map("piped", "key").to_string())
-        .await?
-        .success()?;
+    let arguments = ["--namespace", namespace.name(), "create", "--output=name", "--filename=-"];
+    let created = cluster.kubectl(&arguments, &config_map("piped", "key").to_string()).await?.success()?;
     ensure!(created == "configmap/piped\n", "{created}");
-    let again = cluster
-        .kubectl(&arguments, &config_map("piped", "key").to_string())
-        .await?;
-    ensure!(
-        !again.status.success() && again.stderr.contains("already exists"),
-        "{again:?}"
-    );
+    let again = cluster.kubectl(&arguments, &config_map("piped", "key").to_string()).await?;
+    ensure!(!again.status.success() && again.stderr.contains("already exists"), "{again:?}");
     Ok(())
 }
 
@@ -288,13 +227,7 @@ fn survivors(directory: &Path) -> Vec<String> {
     };
     processes
         .flatten()
-        .filter(|entry| {
-            entry
-                .file_name()
-                .to_string_lossy()
-                .bytes()
-                .all(|byte| byte.is_ascii_digit())
-        })
+        .filter(|entry| entry.file_name().to_string_lossy().bytes().all(|byte| byte.is_ascii_digit()))
         .filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok())
         .map(|command| String::from_utf8_lossy(&command).replace('\0', " "))
         .filter(|command| command.contains(&needle))
@@ -323,18 +256,9 @@ async fn two_clusters_run_side_by_side_and_each_ends_alone() -> Result<()> {
     ensure!(seen.is_none(), "a namespace of one is in the other");
 
     let directory = one.directory().to_owned();
-    let expected = [
-        "etcd",
-        "kube-apiserver",
-        "kube-controller-manager",
-        "kube-scheduler",
-        "kwok",
-    ];
+    let expected = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok"];
     ensure!(one.processes().keys().eq(expected), "{:?}", one.processes());
-    ensure!(
-        survivors(&directory).len() >= expected.len(),
-        "the proof below would prove nothing"
-    );
+    ensure!(survivors(&directory).len() >= expected.len(), "the proof below would prove nothing");
     drop(first);
     drop(one);
     nothing_is_left(&directory).await?;

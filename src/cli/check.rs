@@ -217,7 +217,7 @@ impl<'a> Check<'a> {
         let stdout = std::io::stdout();
         let options = output::Options {
             color: stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none(),
-            width: None,
+            width: terminal_size::terminal_size_of(&stdout).map(|(width, _)| usize::from(width.0)),
             version: env!("CARGO_PKG_VERSION"),
         };
         let mut out = std::io::BufWriter::new(stdout.lock());

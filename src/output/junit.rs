@@ -9,7 +9,7 @@ use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 
 use super::group::{Sentence, Whole, excuse, groups, part, weighs_fully};
-use super::location::file_name;
+use super::location::{file_name, repository_path};
 use super::report::{Entry, Outcome, Report};
 use super::shown::harmless;
 use super::tally::Tally;
@@ -133,7 +133,9 @@ fn name(entry: &Entry) -> String {
 
 fn write_case(entry: &Entry, names: &mut HashMap<String, u32>, out: &mut dyn Write) -> io::Result<()> {
     let name = name(entry);
-    let file = Xml(file_name(&entry.place.file));
+    // The same name however the path was given.
+    let path = repository_path(file_name(&entry.place.file));
+    let file = Xml(&path);
     write!(out, r#"    <testcase name="{}"#, Xml(&name))?;
     // A container may refer to two ConfigMaps, and a file hold two broken documents.
     let same = names.entry(name).or_insert(0);

@@ -65,9 +65,7 @@ impl Cluster {
     }
 
     fn start_blocking(flags: &[&str]) -> Result<Self> {
-        Ok(Self {
-            supervisor: Supervisor::start(flags)?,
-        })
+        Ok(Self { supervisor: Supervisor::start(flags)? })
     }
 
     /// A client with the rights of an administrator. It belongs to the runtime of the calling test, so every test
@@ -88,8 +86,7 @@ impl Cluster {
         self.client_from(|config| {
             config.auth_info.impersonate = Some(user.to_owned());
             if !groups.is_empty() {
-                config.auth_info.impersonate_groups =
-                    Some(groups.iter().map(ToString::to_string).collect());
+                config.auth_info.impersonate_groups = Some(groups.iter().map(ToString::to_string).collect());
             }
         })
         .await
@@ -153,16 +150,13 @@ impl Cluster {
     /// # Errors
     /// When the log cannot be read.
     pub(crate) async fn audit_events(&self) -> Result<Vec<Value>> {
-        let log = tokio::fs::read_to_string(&self.supervisor.description.audit_log)
-            .await
-            .context("read the audit log")?;
+        let log =
+            tokio::fs::read_to_string(&self.supervisor.description.audit_log).await.context("read the audit log")?;
         // The last line may still be on its way.
         let complete = log.rfind('\n').map_or("", |end| &log[..end]);
         complete
             .lines()
-            .map(|line| {
-                serde_json::from_str(line).with_context(|| format!("read the audit event {line}"))
-            })
+            .map(|line| serde_json::from_str(line).with_context(|| format!("read the audit event {line}")))
             .collect()
     }
 

@@ -25,22 +25,12 @@ impl Output {
     /// # Errors
     /// When it failed, with what it wrote to standard error.
     pub(crate) fn success(self) -> Result<String> {
-        ensure!(
-            self.status.success(),
-            "it failed ({}): {}",
-            self.status,
-            self.stderr
-        );
+        ensure!(self.status.success(), "it failed ({}): {}", self.status, self.stderr);
         Ok(self.stdout)
     }
 }
 
-pub(crate) async fn run_kubectl(
-    binary: &Path,
-    kubeconfig: &Path,
-    arguments: &[&str],
-    stdin: &str,
-) -> Result<Output> {
+pub(crate) async fn run_kubectl(binary: &Path, kubeconfig: &Path, arguments: &[&str], stdin: &str) -> Result<Output> {
     let mut child = Command::new(binary)
         .arg("--kubeconfig")
         .arg(kubeconfig)

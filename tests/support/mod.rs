@@ -9,6 +9,7 @@
 mod cluster;
 mod kubectl;
 mod namespace;
+mod operator;
 mod requests;
 mod supervisor;
 mod waiting;
@@ -18,6 +19,7 @@ pub(crate) use {
     cluster::Cluster,
     kubectl::Output,
     namespace::TestNamespace,
+    operator::{BINARY, Operator, Response, install_crds, install_rights},
     requests::{Answer, Effect, Requests},
     supervisor::binary,
     waiting::{GENEROUS, wait_until},

@@ -26,10 +26,8 @@ impl TestNamespace {
     pub(crate) async fn create(cluster: &Cluster, labels: &[(&str, &str)]) -> Result<Self> {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("test-{}-{number}", std::process::id());
-        let labels: serde_json::Map<String, Value> = labels
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), json!(value)))
-            .collect();
+        let labels: serde_json::Map<String, Value> =
+            labels.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
         let client = cluster.client().await?;
         let requests = Requests::new(client.clone(), &name);
         let manifest = json!({
@@ -42,19 +40,11 @@ impl TestNamespace {
             .await?
             .accepted()
             .with_context(|| format!("create the namespace {name}"))?;
-        let namespace = Self {
-            name,
-            requests,
-            config: cluster.config().await?,
-        };
+        let namespace = Self { name, requests, config: cluster.config().await? };
         // Pods cannot be created before it is there.
         let accounts = Api::<ServiceAccount>::namespaced(client, &namespace.name);
-        wait_until(
-            "the namespace's default service account",
-            GENEROUS,
-            async || Ok(accounts.get("default").await?),
-        )
-        .await?;
+        wait_until("the namespace's default service account", GENEROUS, async || Ok(accounts.get("default").await?))
+            .await?;
         Ok(namespace)
     }
 
@@ -83,10 +73,7 @@ impl TestNamespace {
     /// # Errors
     /// When the API server rejects it.
     pub(crate) async fn create_object(&self, manifest: &Value) -> Result<Value> {
-        self.requests
-            .create(Effect::Real, manifest)
-            .await?
-            .accepted()
+        self.requests.create(Effect::Real, manifest).await?.accepted()
     }
 
     /// Expects that the object could be created, and returns what it would be. Nothing is written.
@@ -94,10 +81,7 @@ impl TestNamespace {
     /// # Errors
     /// When the API server rejects it.
     pub(crate) async fn accepts(&self, manifest: &Value) -> Result<Value> {
-        self.requests
-            .create(Effect::DryRun, manifest)
-            .await?
-            .accepted()
+        self.requests.create(Effect::DryRun, manifest).await?.accepted()
     }
 
     /// Expects that the object cannot be created, and returns the message of the rejection. Nothing is written.
@@ -105,10 +89,7 @@ impl TestNamespace {
     /// # Errors
     /// When the API server accepts it.
     pub(crate) async fn rejects(&self, manifest: &Value) -> Result<String> {
-        self.requests
-            .create(Effect::DryRun, manifest)
-            .await?
-            .rejected()
+        self.requests.create(Effect::DryRun, manifest).await?.rejected()
     }
 
     /// Expects that the object could be created, and returns what it would be with the warnings of the API server.
@@ -129,14 +110,10 @@ impl Drop for TestNamespace {
         // process ends first, the control plane ends with it, and the namespace too.
         let (name, config) = (self.name.clone(), self.config.clone());
         std::thread::spawn(move || -> Result<()> {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()?;
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
                 let client = Client::try_from(config)?;
-                Api::<Namespace>::all(client)
-                    .delete(&name, &DeleteParams::default())
-                    .await?;
+                Api::<Namespace>::all(client).delete(&name, &DeleteParams::default()).await?;
                 Ok(())
             })
         });

@@ -37,12 +37,7 @@ impl Answer {
     /// # Errors
     /// When it was rejected, with the message.
     pub(crate) fn accepted(self) -> Result<Value> {
-        ensure!(
-            self.code < 300,
-            "rejected ({}): {}",
-            self.code,
-            self.message()
-        );
+        ensure!(self.code < 300, "rejected ({}): {}", self.code, self.message());
         Ok(self.body)
     }
 
@@ -58,9 +53,7 @@ impl Answer {
     }
 
     fn message(&self) -> String {
-        self.body["message"]
-            .as_str()
-            .map_or_else(|| self.body.to_string(), ToOwned::to_owned)
+        self.body["message"].as_str().map_or_else(|| self.body.to_string(), ToOwned::to_owned)
     }
 }
 
@@ -74,10 +67,7 @@ pub(crate) struct Requests {
 impl Requests {
     /// Requests by this client.
     pub(crate) fn new(client: Client, namespace: impl Into<String>) -> Self {
-        Self {
-            client,
-            namespace: namespace.into(),
-        }
+        Self { client, namespace: namespace.into() }
     }
 
     /// The client behind the requests.
@@ -91,8 +81,7 @@ impl Requests {
     /// When there is no answer, or the kind is unknown. A rejection is an answer.
     pub(crate) async fn create(&self, effect: Effect, manifest: &Value) -> Result<Answer> {
         let (collection, _) = self.path(manifest).await?;
-        let request =
-            Request::new(collection).create(&post_params(effect), serde_json::to_vec(manifest)?)?;
+        let request = Request::new(collection).create(&post_params(effect), serde_json::to_vec(manifest)?)?;
         self.send(request).await
     }
 
@@ -100,18 +89,9 @@ impl Requests {
     ///
     /// # Errors
     /// When there is no answer, or the kind is unknown. A rejection is an answer.
-    pub(crate) async fn replace(
-        &self,
-        effect: Effect,
-        manifest: &Value,
-        subresource: Option<&str>,
-    ) -> Result<Answer> {
+    pub(crate) async fn replace(&self, effect: Effect, manifest: &Value, subresource: Option<&str>) -> Result<Answer> {
         let (collection, name) = self.path(manifest).await?;
-        let (request, params, body) = (
-            Request::new(collection),
-            post_params(effect),
-            serde_json::to_vec(manifest)?,
-        );
+        let (request, params, body) = (Request::new(collection), post_params(effect), serde_json::to_vec(manifest)?);
         self.send(match subresource {
             None => request.replace(&name, &params, body)?,
             Some(part) => request.replace_subresource(part, &name, &params, body)?,
@@ -152,8 +132,7 @@ impl Requests {
     /// When there is no answer, or the kind is unknown. A rejection is an answer.
     pub(crate) async fn get(&self, manifest: &Value) -> Result<Answer> {
         let (collection, name) = self.path(manifest).await?;
-        self.send(Request::new(collection).get(&name, &GetParams::default())?)
-            .await
+        self.send(Request::new(collection).get(&name, &GetParams::default())?).await
     }
 
     /// DELETE of the object that `manifest` names.
@@ -162,10 +141,7 @@ impl Requests {
     /// When there is no answer, or the kind is unknown. A rejection is an answer.
     pub(crate) async fn delete(&self, effect: Effect, manifest: &Value) -> Result<Answer> {
         let (collection, name) = self.path(manifest).await?;
-        let params = kube::api::DeleteParams {
-            dry_run: effect == Effect::DryRun,
-            ..Default::default()
-        };
+        let params = kube::api::DeleteParams { dry_run: effect == Effect::DryRun, ..Default::default() };
         let request = Request::new(collection).delete(&name, &params)?;
         self.send(request).await
     }
@@ -179,13 +155,9 @@ impl Requests {
         let (resource, capabilities) =
             discovery::pinned_kind(&self.client, &GroupVersionKind::gvk(group, version, &kind))
                 .await
-                .with_context(|| {
-                    format!("the API server does not serve {kind} of {api_version}")
-                })?;
+                .with_context(|| format!("the API server does not serve {kind} of {api_version}"))?;
         let root = if group.is_empty() { "api" } else { "apis" };
-        let namespace = manifest["metadata"]["namespace"]
-            .as_str()
-            .unwrap_or(&self.namespace);
+        let namespace = manifest["metadata"]["namespace"].as_str().unwrap_or(&self.namespace);
         let plural = resource.plural;
         let path = match capabilities.scope {
             Scope::Cluster => format!("/{root}/{api_version}/{plural}"),
@@ -196,13 +168,8 @@ impl Requests {
 
     async fn send(&self, mut request: http::Request<Vec<u8>>) -> Result<Answer> {
         // Unknown fields are mistakes in a test, and not every kind of request of the library can say so.
-        let separator = if request.uri().query().is_some() {
-            '&'
-        } else {
-            '?'
-        };
-        *request.uri_mut() =
-            format!("{}{separator}fieldValidation=Strict", request.uri()).parse()?;
+        let separator = if request.uri().query().is_some() { '&' } else { '?' };
+        *request.uri_mut() = format!("{}{separator}fieldValidation=Strict", request.uri()).parse()?;
         let response = self.client.send(request.map(Body::from)).await?;
         let code = response.status().as_u16();
         let warnings = response
@@ -214,36 +181,22 @@ impl Requests {
         let bytes = response.into_body().collect_bytes().await?;
         let body = serde_json::from_slice(&bytes)
             .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
-        Ok(Answer {
-            code,
-            body,
-            warnings,
-        })
+        Ok(Answer { code, body, warnings })
     }
 }
 
 fn post_params(effect: Effect) -> PostParams {
-    PostParams {
-        dry_run: effect == Effect::DryRun,
-        field_manager: Some("test".to_owned()),
-    }
+    PostParams { dry_run: effect == Effect::DryRun, field_manager: Some("test".to_owned()) }
 }
 
 /// The text in a header such as `299 - "the text"`.
 fn warning_text(header: &str) -> String {
     let quoted = header.splitn(3, ' ').nth(2).unwrap_or(header);
-    let inner = quoted
-        .strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'))
-        .unwrap_or(quoted);
+    let inner = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(quoted);
     let mut text = String::with_capacity(inner.len());
     let mut characters = inner.chars();
     while let Some(character) = characters.next() {
-        text.push(if character == '\\' {
-            characters.next().unwrap_or('\\')
-        } else {
-            character
-        });
+        text.push(if character == '\\' { characters.next().unwrap_or('\\') } else { character });
     }
     text
 }

@@ -52,17 +52,10 @@ impl Supervisor {
         BufReader::new(stdout).read_line(&mut line)?;
         if line.is_empty() {
             let status = process.wait()?;
-            anyhow::bail!(
-                "the control plane did not start ({status}); it says why on standard error"
-            );
+            anyhow::bail!("the control plane did not start ({status}); it says why on standard error");
         }
         let description = serde_json::from_str(&line).with_context(|| format!("read {line:?}"))?;
-        Ok(Self {
-            process,
-            stdin,
-            description,
-            binaries,
-        })
+        Ok(Self { process, stdin, description, binaries })
     }
 
     /// The supervisor's own process id.
@@ -103,11 +96,6 @@ fn build() -> Result<PathBuf> {
         .stderr(Stdio::inherit())
         .output()
         .with_context(|| format!("run {}", script.display()))?;
-    ensure!(
-        output.status.success(),
-        "{} failed ({})",
-        script.display(),
-        output.status
-    );
+    ensure!(output.status.success(), "{} failed ({})", script.display(), output.status);
     Ok(PathBuf::from(String::from_utf8(output.stdout)?.trim_end()))
 }
