@@ -105,7 +105,9 @@ fn a_result_is_as_the_contract_says() -> Result<()> {
         .as_array()
         .and_then(|results| results.iter().find(|result| result["rule"] == "image-tag"))
         .context("no image-tag result")?;
-    ensure!(result["result"] == "fail" && result["policy"] == "builtin/stateless" && result["enforcement"] == "Enforce");
+    ensure!(
+        result["result"] == "fail" && result["policy"] == "builtin/stateless" && result["enforcement"] == "Enforce"
+    );
     ensure!(
         result["resource"]
             == serde_json::json!({"apiVersion": "v1", "kind": "Pod", "namespace": "default", "name": "web"}),
@@ -230,9 +232,12 @@ fn a_policy_with_a_mistake_says_what_to_write() -> Result<()> {
         ("rules: {updateStrategy: {minHealthyPercent: 101}}", "0 to 100"),
     ];
     for (spec, expected) in cases {
-        std::fs::write(&path, format!(
-            "apiVersion: immutable.dev/v1alpha1\nkind: ClusterImmutablePolicy\nmetadata: {{name: x}}\nspec:\n  {spec}\n"
-        ))?;
+        std::fs::write(
+            &path,
+            format!(
+                "apiVersion: immutable.dev/v1alpha1\nkind: ClusterImmutablePolicy\nmetadata: {{name: x}}\nspec:\n  {spec}\n"
+            ),
+        )?;
         for command in ["check", "compile"] {
             let file = path.display().to_string();
             let output = match command {
@@ -251,7 +256,9 @@ fn a_policy_with_a_mistake_says_what_to_write() -> Result<()> {
 fn namespaces_come_from_the_input_or_the_flag_and_unknown_counts_as_matching() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("policy.yaml");
-    std::fs::write(&path, "\
+    std::fs::write(
+        &path,
+        "\
 apiVersion: immutable.dev/v1alpha1
 kind: ClusterImmutablePolicy
 metadata: {name: x}
@@ -259,9 +266,12 @@ spec:
   enforcement: Enforce
   rules: {imageTag: {}}
   match: {namespaces: {selector: {matchLabels: {env: production}}}}
-")?;
+",
+    )?;
     let policy = path.display().to_string();
-    let namespace = |env: &str| format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: default, labels: {{env: {env}}}}}\n---\n{MUTABLE}");
+    let namespace = |env: &str| {
+        format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: default, labels: {{env: {env}}}}}\n---\n{MUTABLE}")
+    };
     let unknown = check(&["--policy", &policy], MUTABLE)?;
     ensure!(unknown.code == 1 && unknown.stderr.contains("not known"), "{}", unknown.stderr);
     let given = check(&["--policy", &policy, "--namespace-labels", "env=test"], MUTABLE)?;
@@ -276,12 +286,15 @@ spec:
 fn immutable_config_is_looked_up_in_the_input_and_unknown_is_an_error() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("policy.yaml");
-    std::fs::write(&path, "\
+    std::fs::write(
+        &path,
+        "\
 apiVersion: immutable.dev/v1alpha1
 kind: ClusterImmutablePolicy
 metadata: {name: x}
 spec: {enforcement: Enforce, rules: {immutableConfig: {}}}
-")?;
+",
+    )?;
     let policy = path.display().to_string();
     let pod = "\
 apiVersion: v1
@@ -291,7 +304,9 @@ spec:
   containers:
   - {name: app, image: x, envFrom: [{configMapRef: {name: settings}}]}
 ";
-    let config = |immutable: &str| format!("{pod}---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: settings}}\n{immutable}\n");
+    let config = |immutable: &str| {
+        format!("{pod}---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: settings}}\n{immutable}\n")
+    };
     let result = |input: &str| -> Result<(i32, String)> {
         let output = check(&["--policy", &policy, "-o", "json", "--show-pass"], input)?;
         let report: Value = serde_json::from_str(&output.stdout)?;

@@ -32,9 +32,8 @@ fn findings(rule: RuleId, manifest: &str) -> Result<Vec<String>> {
     let policy = only(rule)?;
     let mut facts = Facts::default();
     let documents = map_documents("example", manifest, true, |object| {
-        let config = (object.kind() == "ConfigMap").then(|| {
-            (object.name().unwrap_or_default().to_owned(), object.node().get("immutable").is_some())
-        });
+        let config = (object.kind() == "ConfigMap")
+            .then(|| (object.name().unwrap_or_default().to_owned(), object.node().get("immutable").is_some()));
         (Workload::read(object.node(), object.api_version(), object.kind(), &[]), config)
     });
     let mut workloads = Vec::new();
@@ -78,9 +77,21 @@ fn no_sentence_has_a_name_that_nobody_fills_in() -> Result<()> {
             .images
             .iter()
             .flat_map(|case| [case.message().cel(), case.fix().cel()])
-            .chain(checks.containers.iter().flat_map(|check| &check.cases).flat_map(|case| [case.message().cel(), case.fix().cel()]))
+            .chain(
+                checks
+                    .containers
+                    .iter()
+                    .flat_map(|check| &check.cases)
+                    .flat_map(|case| [case.message().cel(), case.fix().cel()]),
+            )
             .chain(checks.volumes.iter().flat_map(|case| [case.message().cel(), case.fix().cel()]))
-            .chain(checks.strategies.iter().flat_map(|check| &check.cases).flat_map(|case| [case.message().cel(), case.fix().cel()]));
+            .chain(
+                checks
+                    .strategies
+                    .iter()
+                    .flat_map(|check| &check.cases)
+                    .flat_map(|case| [case.message().cel(), case.fix().cel()]),
+            );
         for text in texts {
             let literals = text.replace("{0,", "");
             ensure!(!literals.contains("'{") && !literals.contains(" {"), "{rule}: {text}");
@@ -104,8 +115,11 @@ fn the_profiles_are_those_of_the_design() {
     let of = |profile| -> Vec<&str> {
         RuleId::ALL.iter().filter(|rule| rule.profiles().contains(&profile)).map(|rule| rule.id()).collect()
     };
-    let all_but: Vec<&str> =
-        RuleId::ALL.iter().map(|rule| rule.id()).filter(|id| !["image-pull-policy", "immutable-config"].contains(id)).collect();
+    let all_but: Vec<&str> = RuleId::ALL
+        .iter()
+        .map(|rule| rule.id())
+        .filter(|id| !["image-pull-policy", "immutable-config"].contains(id))
+        .collect();
     assert_eq!(of(Profile::Stateless), all_but);
     assert_eq!(
         of(Profile::Stateful),

@@ -24,10 +24,8 @@ fn corpus(folder: &str) -> Result<Vec<PathBuf>> {
 
 /// What kubectl's libraries make of files: the documents, or the error.
 async fn kubectl_reads(files: &[PathBuf]) -> Result<Vec<Result<Vec<Value>, String>>> {
-    let mut child = Command::new(support::binary("yaml-to-json").await?)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()?;
+    let mut child =
+        Command::new(support::binary("yaml-to-json").await?).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     let mut stdin = child.stdin.take().context("no stdin")?;
     for file in files {
         writeln!(stdin, "{}", serde_json::to_string(&std::path::absolute(file)?)?)?;
@@ -93,7 +91,11 @@ async fn we_read_what_kubectl_reads() -> Result<()> {
             documents.retain(|document| !document.is_null());
             documents.iter_mut().for_each(one_kind_of_number);
         }
-        ensure!(ours.is_ok() && ours.as_ref().ok() == theirs.as_ref().ok(), "{}: we {ours:?}, kubectl {theirs:?}", file.display());
+        ensure!(
+            ours.is_ok() && ours.as_ref().ok() == theirs.as_ref().ok(),
+            "{}: we {ours:?}, kubectl {theirs:?}",
+            file.display()
+        );
     }
     Ok(())
 }

@@ -92,7 +92,13 @@ async fn two_hundred_policies() -> Result<Vec<Row>> {
     let what = "200 namespaced policies for 200 other namespaces";
     Ok(vec![
         Row::at_most(&format!("{what}: added to p50"), added, 0.3, "ms", &format!(" (before {base:.2} ms)")),
-        Row::at_most(&format!("{what}: added to the API server's memory"), memory_after - memory_before, 64.0, "MiB", ""),
+        Row::at_most(
+            &format!("{what}: added to the API server's memory"),
+            memory_after - memory_before,
+            64.0,
+            "MiB",
+            "",
+        ),
     ])
 }
 

@@ -40,7 +40,11 @@ pub(crate) fn measure() -> Result<Vec<Row>> {
 
 /// Every tenth has findings, as in a cluster on its way.
 fn manifest(number: u32) -> String {
-    let image = if number % 10 == 0 { "nginx:latest".to_owned() } else { format!("registry.example/shop/web-{number}:1.{number}.0@sha256:{:064x}", number) };
+    let image = if number % 10 == 0 {
+        "nginx:latest".to_owned()
+    } else {
+        format!("registry.example/shop/web-{number}:1.{number}.0@sha256:{:064x}", number)
+    };
     format!(
         "---
 # Deployment {number}: written by a template, as most manifests are.

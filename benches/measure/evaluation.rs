@@ -51,7 +51,8 @@ pub(crate) fn measure() -> Vec<Row> {
         })
         .collect();
     let median = percentile(&mut samples, 0.5);
-    let findings: usize = evaluate(&policy, &workload, "shop", &facts).iter().map(|verdict| verdict.findings.len()).sum();
+    let findings: usize =
+        evaluate(&policy, &workload, "shop", &facts).iter().map(|verdict| verdict.findings.len()).sum();
     vec![Row::at_most(
         "evaluating one Deployment of three containers, all rules of Stateless",
         median,

@@ -30,7 +30,8 @@ pub(crate) async fn measure() -> Result<Vec<Row>> {
         .stderr(Stdio::null())
         .kill_on_drop(true)
         .spawn()?;
-    let policy = include_str!("../../examples/policies/stateless.yaml").replace("enforcement: Audit", "enforcement: Enforce");
+    let policy =
+        include_str!("../../examples/policies/stateless.yaml").replace("enforcement: Audit", "enforcement: Enforce");
     cluster.kubectl(&["apply", "-f", "-"], &policy).await?.success()?;
     wait_until("the policy is ready", GENEROUS, async || {
         let ready = "jsonpath={.status.conditions[?(@.type=='Ready')].status}";

@@ -14,8 +14,15 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
 
 /// Adds what must hold between the fields of a policy.
 pub(super) fn add_policy_validations(schema: &mut Schema) {
-    let named: Vec<String> =
-        RuleId::ALL.iter().map(|rule| format!("has(self.rules.{})", RuleSettings::field(*rule))).collect();
+    let named: Vec<String> = RuleId::ALL
+        .iter()
+        .map(|rule| RuleSettings::field(*rule))
+        .map(|field| {
+            format!(
+                "has(self.rules.{field}) && (!has(self.rules.{field}.enforcement) || self.rules.{field}.enforcement != 'Disabled')"
+            )
+        })
+        .collect();
     schema.insert(
         "x-kubernetes-validations".to_owned(),
         serde_json::json!([{

@@ -23,7 +23,8 @@ pub struct PolicyStatus {
     #[serde(default)]
     pub native_policies: Vec<String>,
     /// What it leaves open or judges anew, because it does not judge every kind.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    // Always written: a merge patch that leaves it out would leave old ones standing.
+    #[serde(default)]
     pub gaps: Vec<String>,
 }
 

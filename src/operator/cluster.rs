@@ -61,10 +61,19 @@ pub(super) struct KnownPolicy {
 
 /// A native object as it is in the cluster.
 pub(super) struct KnownNative {
-    /// what planning needs of it
-    pub observed: Observed,
+    /// what planning needs of it; whether the owner is right is only known when planning
+    observed: Observed,
+    /// uids of the ClusterRoles that own it
+    owners: Vec<String>,
     /// the API server's type check, once it is there
     pub(super) type_check: Option<Vec<String>>,
+}
+
+impl KnownNative {
+    /// What it does, where that can be read.
+    pub(super) fn observed_spec(&self) -> Option<&ObservedSpec> {
+        self.observed.spec.as_ref()
+    }
 }
 
 /// The picture.
@@ -117,15 +126,8 @@ impl Cluster {
             }
             Event::Native(kind, change) => {
                 self.seen_all(if kind == NativeKind::Policy { NATIVE_POLICY } else { NATIVE_BINDING }, &change);
-                let owner = self.owner.clone();
                 let key = |object: &DynamicObject| (kind, object.metadata.name.clone().unwrap_or_default());
-                merge(
-                    &mut self.native,
-                    change,
-                    |key| key.0 == kind,
-                    key,
-                    |object| native(kind, &object, owner.as_ref()),
-                );
+                merge(&mut self.native, change, |key| key.0 == kind, key, |object| native(kind, &object));
             }
             Event::Owner(change) => {
                 self.seen_all("ClusterRole", &change);
@@ -147,8 +149,7 @@ impl Cluster {
     /// Takes in what a write returned, so that the next plan does not wait for the watch.
     pub(super) fn written(&mut self, kind: NativeKind, object: &DynamicObject) {
         let name = object.metadata.name.clone().unwrap_or_default();
-        let known = native(kind, object, self.owner.as_ref());
-        self.native.insert((kind, name), known);
+        self.native.insert((kind, name), native(kind, object));
     }
 
     /// Takes in a delete that succeeded.
@@ -158,7 +159,12 @@ impl Cluster {
 
     /// What planning needs of the native objects.
     pub(super) fn observed(&self) -> BTreeMap<(NativeKind, String), Observed> {
-        self.native.iter().map(|(key, known)| (key.clone(), known.observed.clone())).collect()
+        let owned = |known: &KnownNative| self.owner.as_ref().is_some_and(|owner| known.owners.contains(&owner.uid));
+        let observed = |known: &KnownNative| Observed {
+            metadata_is_ours: known.observed.metadata_is_ours && owned(known),
+            ..known.observed.clone()
+        };
+        self.native.iter().map(|(key, known)| (key.clone(), observed(known))).collect()
     }
 }
 
@@ -228,16 +234,13 @@ fn known(object: &DynamicObject, parse: impl Fn(Value) -> Result<Policy, Vec<Str
 }
 
 /// What planning needs of a native object.
-fn native(kind: NativeKind, object: &DynamicObject, owner: Option<&Owner>) -> KnownNative {
+fn native(kind: NativeKind, object: &DynamicObject) -> KnownNative {
     let metadata = &object.metadata;
     let name = metadata.name.clone().unwrap_or_default();
     let annotation = |key: &str| metadata.annotations.as_ref().and_then(|annotations| annotations.get(key).cloned());
     let label = |key: &str| metadata.labels.as_ref().and_then(|labels| labels.get(key).map(String::as_str));
-    let owned = owner.is_some_and(|owner| {
-        metadata.owner_references.as_ref().is_some_and(|references| {
-            references.iter().any(|reference| reference.kind == "ClusterRole" && reference.uid == owner.uid)
-        })
-    });
+    let references = metadata.owner_references.iter().flatten();
+    let owners = references.filter(|reference| reference.kind == "ClusterRole").map(|reference| reference.uid.clone());
     let labelled = label(MANAGED_BY.0) == Some(MANAGED_BY.1) && label(HASH_LABEL) == name.split('-').nth(1);
     let spec = object.data.get("spec").cloned().unwrap_or_default();
     let spec = match kind {
@@ -253,12 +256,13 @@ fn native(kind: NativeKind, object: &DynamicObject, owner: Option<&Owner>) -> Kn
     let policies = annotation(POLICIES_ANNOTATION).unwrap_or_default();
     KnownNative {
         type_check: type_check(object),
+        owners: owners.collect(),
         observed: Observed {
             uid: metadata.uid.clone().unwrap_or_default(),
             resource_version: metadata.resource_version.clone().unwrap_or_default(),
             source: annotation(SOURCE_ANNOTATION),
             policies: policies.split(',').filter(|policy| !policy.is_empty()).map(ToOwned::to_owned).collect(),
-            metadata_is_ours: labelled && owned,
+            metadata_is_ours: labelled,
             spec,
         },
     }

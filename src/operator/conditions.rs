@@ -42,7 +42,8 @@ pub(super) fn status(known: &KnownPolicy, seen: &Seen<'_>, now: Timestamp) -> Po
             let message = problems.join("; ");
             conditions.push((ConditionType::Ready, "False", "InvalidPolicy", message.clone()));
             conditions.push((ConditionType::Stalled, "True", "InvalidPolicy", message.clone()));
-            conditions.push((ConditionType::Enforced, "False", "InvalidPolicy", message));
+            let message = format!("{message}; what was in force of it before stays in force");
+            conditions.push((ConditionType::Enforced, "Unknown", "InvalidPolicy", message));
         }
         Ok(policy) => {
             status.effective_rules = policy.rules.iter().map(EffectiveRuleStatus::from).collect();

@@ -91,6 +91,13 @@ impl Proofs {
         self.attempts.insert(id.clone(), Attempt { of: compiled.clone(), state, failures, next: now + pause });
     }
 
+    /// Makes a proof due: something was repaired, and what was seen before says nothing any more.
+    pub(super) fn hasten(&mut self, id: &PolicyId, now: Instant) {
+        if let Some(attempt) = self.attempts.get_mut(id) {
+            attempt.next = now;
+        }
+    }
+
     /// Forgets what was proven: its objects are not as they must be.
     pub(super) fn forget(&mut self, id: &PolicyId) {
         self.attempts.remove(id);

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use immutable_core::native::{Compilation, Compiled, Intent, NativeKind, compile, plan};
+use futures::StreamExt;
+use immutable_core::native::{Compilation, Compiled, Intent, NativeKind, NativeObject, ObservedSpec, compile, plan};
 use immutable_core::policy::PolicyId;
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -18,8 +19,12 @@ use crate::telemetry::Metrics;
 const TYPE_CHECK_DEADLINE: Duration = Duration::from_secs(10);
 /// How long being let in counts as too early to say.
 const TOO_EARLY: Duration = Duration::from_secs(5);
-/// How long a pass that failed is put off.
+/// How long a pass is put off after one that failed.
 const RETRY: Duration = Duration::from_secs(2);
+/// How long at most, when it fails again and again.
+const LAST_RETRY: Duration = Duration::from_secs(30);
+/// How many writes are under way at once.
+const WRITES_AT_ONCE: usize = 4;
 /// How many proofs one pass makes, so that a thousand policies do not make a burst.
 const PROOFS_PER_PASS: usize = 20;
 
@@ -33,8 +38,12 @@ pub(super) struct Reconciler {
     /// When each compilation of a policy was first seen complete in the cluster.
     written: BTreeMap<PolicyId, (Compiled, Instant)>,
     /// What the last write of an object said, where it failed.
-    failures: BTreeMap<(NativeKind, String), String>,
+    failures: BTreeMap<Key, String>,
+    /// How many passes have failed in a row.
+    failed_passes: u32,
 }
+
+type Key = (NativeKind, String);
 
 impl Reconciler {
     /// A reconciler that writes through `writer`.
@@ -47,6 +56,7 @@ impl Reconciler {
             proofs: Proofs::default(),
             written: BTreeMap::new(),
             failures: BTreeMap::new(),
+            failed_passes: 0,
         }
     }
 
@@ -55,15 +65,38 @@ impl Reconciler {
         let started = Instant::now();
         let now = Timestamp::now();
         let valid = cluster.policies.values().filter_map(|known| known.policy.as_ref().ok());
-        let compilation = compile(valid, &self.operator_namespace, now);
-        let failed = self.write(cluster, &compilation).await;
+        let mut compilation = compile(valid, &self.operator_namespace, now);
+        // What cannot be read any more keeps what enforced it before.
+        for (id, known) in &cluster.policies {
+            if let Err(problems) = &known.policy {
+                let compiled = Compiled { error: Some(problems.join("; ")), ..Compiled::default() };
+                compilation.policies.insert(id.clone(), compiled);
+            }
+        }
+        let settled = self.settled(&compilation);
+        self.write(cluster, &compilation, &settled).await;
         self.prove(cluster, &compilation).await;
         // What was proven just now may set free what it replaces.
-        let failed = self.write(cluster, &compilation).await || failed;
-        let failed = self.report(cluster, &compilation, now).await || failed;
+        let settled_now = self.settled(&compilation);
+        if settled_now != settled {
+            self.write(cluster, &compilation, &settled_now).await;
+        }
+        let failed = self.report(cluster, &compilation, now).await || !self.failures.is_empty();
+        self.failed_passes = if failed { self.failed_passes.saturating_add(1) } else { 0 };
         self.metrics.pass(started.elapsed(), failed);
         self.count(cluster, &compilation);
-        self.next(cluster, &compilation, now, failed)
+        self.next(cluster, &compilation, now)
+    }
+
+    /// The policies that may give up what enforced them before.
+    fn settled(&self, compilation: &Compilation) -> BTreeSet<PolicyId> {
+        let policies = compilation.policies.iter();
+        let is_settled = |id: &PolicyId, compiled: &Compiled| {
+            compiled.error.is_none()
+                && !keys(compiled).iter().any(|key| self.failures.contains_key(key))
+                && (compiled.probe.is_none() || self.proofs.is_settled(id, compiled))
+        };
+        policies.filter(|(id, compiled)| is_settled(id, compiled)).map(|(id, _)| id.clone()).collect()
     }
 
     fn count(&self, cluster: &Cluster, compilation: &Compilation) {
@@ -77,15 +110,9 @@ impl Reconciler {
         self.metrics.native_objects(NativeKind::Binding.name(), compilation.bindings.len());
     }
 
-    /// Carries out the plan; returns whether a write failed.
-    async fn write(&mut self, cluster: &mut Cluster, compilation: &Compilation) -> bool {
-        let settled: BTreeSet<PolicyId> = compilation
-            .policies
-            .iter()
-            .filter(|(id, compiled)| self.proofs.is_settled(id, compiled) || compiled.probe.is_none())
-            .map(|(id, _)| id.clone())
-            .collect();
-        let plan = plan(compilation, &cluster.observed(), &settled, cluster.owner.as_ref());
+    /// Carries out the plan, stage by stage.
+    async fn write(&mut self, cluster: &mut Cluster, compilation: &Compilation, settled: &BTreeSet<PolicyId>) {
+        let plan = plan(compilation, &cluster.observed(), settled, cluster.owner.as_ref());
         self.failures.clear();
         for conflict in &plan.conflicts {
             if let Some((kind, name)) = conflict.split_once(' ') {
@@ -95,30 +122,63 @@ impl Reconciler {
                 self.failures.insert((kind, name.to_owned()), message);
             }
         }
-        for intent in &plan.intents {
-            let key = match intent {
-                Intent::Apply(object) => (object.kind(), object.name().to_owned()),
-                Intent::Delete { kind, name, .. } => (*kind, name.clone()),
-            };
-            match self.writer.carry_out(intent, cluster.native.contains_key(&key)).await {
-                Ok(Some(object)) => {
-                    tracing::info!(kind = key.0.name(), name = %key.1, "applied");
-                    cluster.written(key.0, &object);
+        for stage in plan.stages {
+            let mut intents = Vec::new();
+            for intent in stage {
+                let key = key_of(&intent);
+                // Seen in force, it would say that those are too that could not be written.
+                if proves(&intent) && self.covers_failures(&key, compilation) {
+                    self.failures.insert(key, "it waits for what it proves".to_owned());
+                } else {
+                    intents.push((key, intent));
                 }
-                Ok(None) => {
-                    tracing::info!(kind = key.0.name(), name = %key.1, "deleted");
-                    cluster.deleted(key.0, &key.1);
-                }
-                Err(WriteError::NotLeader) => return true,
-                Err(error) => {
-                    if !error.is_conflict() {
-                        tracing::warn!(kind = key.0.name(), name = %key.1, %error, "not written");
+            }
+            let (writer, native) = (&self.writer, &cluster.native);
+            let calls = intents.into_iter().map(|(key, intent)| async move {
+                let result = writer.carry_out(&intent, native.contains_key(&key)).await;
+                (key, intent, result)
+            });
+            let results: Vec<_> = futures::stream::iter(calls).buffer_unordered(WRITES_AT_ONCE).collect().await;
+            for (key, intent, result) in results {
+                match result {
+                    Ok(Some(object)) => {
+                        tracing::info!(kind = key.0.name(), name = %key.1, "applied");
+                        self.look_again(cluster, compilation, &key, &intent);
+                        cluster.written(key.0, &object);
                     }
-                    self.failures.insert(key, error.to_string());
+                    Ok(None) => {
+                        tracing::info!(kind = key.0.name(), name = %key.1, "deleted");
+                        cluster.deleted(key.0, &key.1);
+                    }
+                    Err(error) => {
+                        if !error.is_conflict() && !matches!(error, WriteError::NotLeader) {
+                            tracing::warn!(kind = key.0.name(), name = %key.1, %error, "not written");
+                        }
+                        self.failures.insert(key, error.to_string());
+                    }
                 }
             }
         }
-        !self.failures.is_empty()
+    }
+
+    /// Whether a write has failed of what this object proves.
+    fn covers_failures(&self, key: &Key, compilation: &Compilation) -> bool {
+        let proven = compilation.policies.values().map(keys).filter(|keys| keys.contains(key));
+        proven.flatten().any(|other| self.failures.contains_key(&other))
+    }
+
+    /// Makes the proofs due of policies whose enforcement was not as it had been proven.
+    fn look_again(&mut self, cluster: &Cluster, compilation: &Compilation, key: &Key, intent: &Intent) {
+        let Intent::Apply(object) = intent else { return };
+        if cluster.native.get(key).is_some_and(|known| !was_changed(known.observed_spec(), object)) {
+            return;
+        }
+        for (id, compiled) in &compilation.policies {
+            if self.written.get(id).is_some_and(|(of, _)| of == compiled) && keys(compiled).contains(key) {
+                self.written.remove(id);
+                self.proofs.hasten(id, Instant::now());
+            }
+        }
     }
 
     /// Makes the proofs that are due.
@@ -127,7 +187,8 @@ impl Reconciler {
         self.written.retain(|id, _| compilation.policies.contains_key(id));
         let mut made = 0;
         for (id, compiled) in &compilation.policies {
-            if !is_written(cluster, compiled) {
+            let failed = keys(compiled).iter().any(|key| self.failures.contains_key(key));
+            if failed || !is_written(cluster, compiled) {
                 self.proofs.forget(id);
                 self.written.remove(id);
                 continue;
@@ -140,11 +201,14 @@ impl Reconciler {
                     now
                 }
             };
-            if made >= PROOFS_PER_PASS || !self.proofs.is_due(id, compiled, now) {
+            let Some(Ok(policy)) = cluster.policies.get(id).map(|known| &known.policy) else { continue };
+            let target = target(policy, compiled, &cluster.namespaces, &self.operator_namespace);
+            // A namespace may have come for a policy that had none.
+            let has_come = target.is_ok() && matches!(self.proofs.state(id, compiled), ProofState::NothingToProve(_));
+            if made >= PROOFS_PER_PASS || !(has_come || self.proofs.is_due(id, compiled, now)) {
                 continue;
             }
-            let Some(Ok(policy)) = cluster.policies.get(id).map(|known| &known.policy) else { continue };
-            let state = match target(policy, compiled, &cluster.namespaces, &self.operator_namespace) {
+            let state = match target {
                 Ok((probe, namespace)) => {
                     made += 1;
                     let proof = self.writer.prove(probe, &namespace).await;
@@ -225,8 +289,11 @@ impl Reconciler {
     }
 
     /// When the next pass is due if nothing happens.
-    fn next(&self, cluster: &Cluster, compilation: &Compilation, now: Timestamp, failed: bool) -> Duration {
-        let mut next = if failed { RETRY } else { Duration::from_secs(60) };
+    fn next(&self, cluster: &Cluster, compilation: &Compilation, now: Timestamp) -> Duration {
+        let mut next = match self.failed_passes {
+            0 => Duration::from_secs(60),
+            failed => (RETRY * 2_u32.saturating_pow(failed.min(10) - 1)).min(LAST_RETRY),
+        };
         if let Some(proof) = self.proofs.next() {
             next = next.min(proof.saturating_duration_since(Instant::now()).max(Duration::from_millis(50)));
         }
@@ -246,7 +313,37 @@ impl Reconciler {
     }
 }
 
-fn keys(compiled: &Compiled) -> Vec<(NativeKind, String)> {
+fn key_of(intent: &Intent) -> Key {
+    match intent {
+        Intent::Apply(object) => (object.kind(), object.name().to_owned()),
+        Intent::Delete { kind, name, .. } => (*kind, name.clone()),
+    }
+}
+
+fn proves(intent: &Intent) -> bool {
+    match intent {
+        Intent::Apply(NativeObject::Policy(policy)) => policy.proves,
+        Intent::Apply(NativeObject::Binding(binding)) => binding.proves,
+        Intent::Delete { .. } => false,
+    }
+}
+
+/// Whether somebody else had changed what an object does; namespaces come and go in a joined binding.
+fn was_changed(stored: Option<&ObservedSpec>, wanted: &NativeObject) -> bool {
+    match (stored, wanted) {
+        (Some(ObservedSpec::Policy(stored)), NativeObject::Policy(wanted)) => *stored != wanted.spec,
+        (Some(ObservedSpec::Binding(stored)), NativeObject::Binding(wanted)) => {
+            let mut stored = stored.clone();
+            if stored.match_resources.only_names().is_some() {
+                stored.match_resources.namespace_selector = wanted.spec.match_resources.namespace_selector.clone();
+            }
+            stored != wanted.spec
+        }
+        _ => true,
+    }
+}
+
+fn keys(compiled: &Compiled) -> Vec<Key> {
     let policies = compiled.admission_policies.iter().map(|name| (NativeKind::Policy, name.clone()));
     policies.chain(compiled.bindings.iter().map(|name| (NativeKind::Binding, name.clone()))).collect()
 }

@@ -117,14 +117,14 @@ impl Writer {
 
     async fn apply(&self, object: &NativeObject, known: bool) -> Result<DynamicObject, WriteError> {
         let api = self.native(object.kind());
+        let owner = self.owner().await?;
         // A name is made of what the object is; one that exists with another source is not ours to change.
         if !known && let Some(stored) = self.call("get", object.kind().name(), api.get_opt(object.name())).await? {
             let source = stored.annotations().get(SOURCE_ANNOTATION);
-            if source.map(String::as_str) != Some(object.source()) && !is_ours(&stored) {
+            if source.map(String::as_str) != Some(object.source()) && !is_ours(&stored, &owner) {
                 return Err(WriteError::NotOurs { kind: object.kind().name(), name: object.name().to_owned() });
             }
         }
-        let owner = self.owner().await?;
         let patch = Patch::Apply(object.manifest(Some(&owner)));
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
         self.call("apply", object.kind().name(), api.patch(object.name(), &parameters, &patch)).await
@@ -203,11 +203,12 @@ async fn within_deadline<T>(future: impl Future<Output = kube::Result<T>>) -> Re
     }
 }
 
-/// Whether it carries our label: then a missing source is damage to repair, not somebody else's object.
-fn is_ours(object: &DynamicObject) -> bool {
+/// Whether it carries our label or our owner: then a missing source is damage to repair, not somebody else's object.
+fn is_ours(object: &DynamicObject, owner: &Owner) -> bool {
     let (key, value) = immutable_core::native::MANAGED_BY;
-    object.annotations().get(SOURCE_ANNOTATION).is_none()
-        && object.labels().get(key).is_some_and(|label| label == value)
+    let labelled = object.labels().get(key).is_some_and(|label| label == value);
+    let owned = object.owner_references().iter().any(|reference| reference.uid == owner.uid);
+    !object.annotations().contains_key(SOURCE_ANNOTATION) && (labelled || owned)
 }
 
 fn is_not_found(error: &kube::Error) -> bool {
@@ -254,6 +255,11 @@ where
     object.labels_mut().insert(key.to_owned(), value.to_owned());
     match within_deadline(api.create(&PostParams::default(), &object)).await {
         Err(WriteError::Refused(error)) if matches!(&*error, kube::Error::Api(status) if status.is_already_exists()) => {
+            Ok(())
+        }
+        // With the rights of an installation, not of a person: what is missing is reported where it matters.
+        Err(WriteError::Refused(error)) if matches!(&*error, kube::Error::Api(status) if status.is_forbidden()) => {
+            tracing::warn!(%name, %error, "missing, and may not be created");
             Ok(())
         }
         result => result.map(|_| ()),

@@ -5,13 +5,30 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::schema::validations;
+
+/// A label key in CEL: an optional DNS name and a slash, then a name.
+const VALID_LABEL_KEY: &str =
+    "self.matches('^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$')";
+const VALID_LABEL_KEYS: &str =
+    "self.all(k, k.matches('^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))";
+const VALID_LABEL_VALUES: &str = "self.all(k, self[k].matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$'))";
+const VALID_VALUES: &str = "self.all(v, v.matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$'))";
+
 /// A label selector: all `matchLabels` and all `matchExpressions` must hold; an empty one selects everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct LabelSelector {
     /// Labels that must have exactly these values.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 64))]
+    #[schemars(
+        extend("maxProperties" = 64),
+        extend("additionalProperties" = {"type": "string", "maxLength": 63}),
+        extend("x-kubernetes-validations" = validations(&[
+            (VALID_LABEL_KEYS, "write label keys as [PREFIX/]NAME, NAME of at most 63 letters, digits, '-', '_' or '.'"),
+            (VALID_LABEL_VALUES, "write label values of at most 63 letters, digits, '-', '_' or '.', or empty ones"),
+        ]))
+    )]
     pub match_labels: BTreeMap<String, String>,
     /// Further requirements.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -22,15 +39,23 @@ pub struct LabelSelector {
 /// One requirement of a label selector.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = validations(&[
+    ("self.operator in ['In', 'NotIn'] ? has(self.values) && self.values.size() > 0 : !has(self.values) || self.values.size() == 0",
+     "In and NotIn need at least one value; Exists and DoesNotExist take none"),
+])))]
 pub struct Requirement {
     /// The label's key.
-    #[schemars(length(min = 1, max = 317))]
+    #[schemars(length(max = 317), extend("x-kubernetes-validations" = validations(&[
+        (VALID_LABEL_KEY, "write a label key as [PREFIX/]NAME, NAME of at most 63 letters, digits, '-', '_' or '.'"),
+    ])))]
     pub key: String,
     /// How the key relates to the values.
     pub operator: Operator,
     /// In and NotIn need at least one; Exists and DoesNotExist take none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), inner(length(max = 63)))]
+    #[schemars(length(max = 64), inner(length(max = 63)), extend("x-kubernetes-validations" = validations(&[
+        (VALID_VALUES, "write label values of at most 63 letters, digits, '-', '_' or '.', or empty ones"),
+    ])))]
     pub values: Vec<String>,
 }
 
@@ -98,13 +123,15 @@ impl LabelSelector {
                     labels.entry(requirement.key.clone()).or_insert_with(|| allowed.cloned().unwrap_or_default());
                 }
                 Operator::Exists => {
-                    let free = (0..=self.match_expressions.len() * 64).map(|number| format!("example-{number}")).find(|value| {
-                        !self.match_expressions.iter().any(|other| {
-                            other.key == requirement.key
-                                && other.operator == Operator::NotIn
-                                && other.values.contains(value)
-                        })
-                    });
+                    let free = (0..=self.match_expressions.len() * 64).map(|number| format!("example-{number}")).find(
+                        |value| {
+                            !self.match_expressions.iter().any(|other| {
+                                other.key == requirement.key
+                                    && other.operator == Operator::NotIn
+                                    && other.values.contains(value)
+                            })
+                        },
+                    );
                     labels.entry(requirement.key.clone()).or_insert_with(|| free.unwrap_or_default());
                 }
                 Operator::NotIn | Operator::DoesNotExist => {}

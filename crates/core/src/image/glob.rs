@@ -186,7 +186,10 @@ impl JsonSchema for TagGlob {
                             character, every other character is itself.",
             "minLength": 1,
             "maxLength": TAG_LENGTH_MAX,
-            "pattern": "^[A-Za-z0-9_.*?-]+$",
+            "x-kubernetes-validations": crate::schema::validations(&[(
+                "self.matches('^[A-Za-z0-9_.*?-]+$')",
+                "write a tag such as stable or a pattern such as pr-*: letters, digits, '_', '.', '-', '*' and '?'",
+            )]),
         })
     }
 }

@@ -1,10 +1,11 @@
 //! Which namespaces and labels a policy binds, and which bindings can be one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::policy::{Enforcement, Policy, PolicyId, SYSTEM_NAMESPACES};
 use crate::selector::{LabelSelector, Requirement};
 
+use super::expression::PROBE;
 use super::names::{name, short_digest};
 use super::objects::{AdmissionBinding, AdmissionBindingSpec, MatchResources, validation_actions};
 
@@ -60,7 +61,27 @@ pub(crate) fn namespace_selector(policy: &Policy, operator_namespace: &str) -> L
 }
 
 /// Joins the bindings that differ in namespace names only: 400 policies in 400 namespaces are one binding.
-pub(crate) fn join(wanted: Vec<Wanted>) -> Vec<(AdmissionBinding, Vec<PolicyId>)> {
+///
+/// A binding that proves selects a label that is made of the names of all other bindings of its policy: a
+/// denial is by this one and no earlier one, and says that the API server has learned of those others too.
+pub(crate) fn join(wanted: Vec<Wanted>) -> Vec<AdmissionBinding> {
+    let (mut proving, others): (Vec<Wanted>, Vec<Wanted>) = wanted.into_iter().partition(|wanted| wanted.proves);
+    let mut bindings = join_equal(others);
+    let mut proven: BTreeMap<PolicyId, BTreeSet<&str>> = BTreeMap::new();
+    for binding in &bindings {
+        for policy in &binding.policies {
+            proven.entry(policy.clone()).or_default().insert(&binding.name);
+        }
+    }
+    for wanted in &mut proving {
+        let key = short_digest(&serde_json::json!(proven.get(&wanted.policy)).to_string());
+        wanted.objects.match_labels.insert(PROBE.to_owned(), key);
+    }
+    bindings.extend(join_equal(proving));
+    bindings
+}
+
+fn join_equal(wanted: Vec<Wanted>) -> Vec<AdmissionBinding> {
     let mut groups: BTreeMap<String, Vec<Wanted>> = BTreeMap::new();
     let mut bindings = Vec::new();
     for wanted in wanted {
@@ -69,9 +90,10 @@ pub(crate) fn join(wanted: Vec<Wanted>) -> Vec<(AdmissionBinding, Vec<PolicyId>)
             let objects = serde_json::json!(wanted.objects).to_string();
             groups.entry(format!("{} {} {objects}", wanted.admission_policy, wanted.level)).or_default().push(wanted);
         } else {
+            let policies = vec![wanted.policy.clone()];
             let source = format!("{} {} for {}", wanted.policy.kind(), wanted.policy, wanted.admission_policy);
             let what = format!("{source} {}", serde_json::json!([wanted.namespaces, wanted.objects]));
-            bindings.push(binding(&what, source, &wanted, vec![wanted.policy.clone()], wanted.namespaces.clone()));
+            bindings.push(binding(&what, source, &wanted, policies, wanted.namespaces.clone()));
         }
     }
     for (what, group) in groups {
@@ -117,7 +139,7 @@ fn binding(
     wanted: &Wanted,
     policies: Vec<PolicyId>,
     namespaces: LabelSelector,
-) -> (AdmissionBinding, Vec<PolicyId>) {
+) -> AdmissionBinding {
     let mut names: Vec<&str> = policies.iter().map(|policy| policy.name.as_str()).collect();
     names.sort_unstable();
     names.dedup();
@@ -127,16 +149,15 @@ fn binding(
         [first, ..] => format!("{first}-and-others"),
         [] => String::new(),
     };
-    let binding = AdmissionBinding {
+    AdmissionBinding {
         name: name(what, &tail),
         source,
-        policies: policies.clone(),
+        policies,
         proves: wanted.proves,
         spec: AdmissionBindingSpec {
             policy_name: wanted.admission_policy.clone(),
             validation_actions: validation_actions(wanted.level),
             match_resources: MatchResources::selecting(namespaces, wanted.objects.clone()),
         },
-    };
-    (binding, policies)
+    }
 }

@@ -7,16 +7,12 @@ use crate::rules::{Case, Field, IS_INIT, Subject, cel_printable, quote};
 use crate::selector::{LabelSelector, Operator};
 use crate::workload::ContainerType;
 
+use super::custom;
 use super::objects::NamedExpression;
 use super::shape::{Shape, optional_list};
 
 /// The variables of a compiled policy: what the rules share, one per rule, then all findings.
-pub(crate) fn variables(
-    shape: &Shape,
-    rules: &[&EffectiveRule],
-    selector: &LabelSelector,
-    probe: Option<&str>,
-) -> Vec<NamedExpression> {
+pub(crate) fn variables(shape: &Shape, rules: &[&EffectiveRule], selector: &LabelSelector) -> Vec<NamedExpression> {
     let mut findings = Vec::new();
     let mut rule_variables = Vec::new();
     for rule in rules {
@@ -28,8 +24,8 @@ pub(crate) fn variables(
         findings.push(format!("variables.{name}"));
         rule_variables.push(variable(&name, lists.join(" + ")));
     }
-    if let Some(key) = probe {
-        findings.push(format!("({} ? ['[probe] enforcement is in force'] : [])", is_probe(key)));
+    if *shape == Shape::Proof {
+        findings.push("['[probe] enforcement is in force']".to_owned());
     }
     if findings.is_empty() {
         findings.push("[]".to_owned());
@@ -51,7 +47,8 @@ pub(crate) fn is_probe(key: &str) -> String {
 pub(crate) const ANY_PROBE: &str = "has(request.dryRun) && request.dryRun && has(object.metadata.annotations) && \
                                     'immutable.dev/probe' in object.metadata.annotations";
 
-/// Annotation of that dry run; its value names the compiled policy that must deny it.
+/// Annotation of that dry run, whose value tells the compiled policies that it proves, and label of it, whose
+/// value tells their bindings.
 pub const PROBE: &str = "immutable.dev/probe";
 
 fn variable(name: &str, expression: String) -> NamedExpression {
@@ -60,25 +57,27 @@ fn variable(name: &str, expression: String) -> NamedExpression {
 
 /// What several rules read.
 fn shared_variables(shape: &Shape) -> Vec<NamedExpression> {
-    let Some(spec) = shape.pod_spec("object") else { return Vec::new() };
-    let name = |subject: &str| {
-        if shape.is_validated() {
-            format!("{subject}.name")
-        } else {
-            cel_printable(&format!("(has({subject}.name) ? string({subject}.name) : '')"))
-        }
+    let (Some(spec), Some(old_spec)) = (shape.pod_spec("object"), shape.pod_spec("oldObject")) else {
+        return Vec::new();
     };
     let image = if shape.is_validated() { "string(c.image)" } else { "(has(c.image) ? string(c.image) : '')" };
-    let init_names = format!("{}.map(c, {})", optional_list("variables.spec", "initContainers"), name("c"));
+    let (init_names, volumes) = if shape.is_validated() {
+        let all = optional_list("variables.spec", "initContainers");
+        // The volumes of the pod itself: a debug container may mount them too.
+        (format!("{all}.map(c, c.name)"), optional_list("variables.spec", "volumes"))
+    } else {
+        let of_list = format!("c.name.startsWith({})", quote(&custom::prefix(ContainerType::InitContainer)));
+        (format!("variables.containers.filter(c, {of_list}).map(c, c.name)"), "variables.volumes".to_owned())
+    };
     let images = format!(
-        "variables.containers.map(c, {{'at': {} + {} + ': ', 'image': {image}}}) + variables.volumes.filter(v, has(v.image))\
+        "variables.containers.map(c, {{'at': {} + c.name + ': ', 'image': {image}}}) + variables.volumes.filter(v, has(v.image))\
          .map(v, {{'at': 'volume ' + {} + ': ', 'image': has(v.image.reference) ? string(v.image.reference) : ''}})",
         container_type(shape),
-        name("c"),
-        name("v"),
+        volume_name(shape),
     );
     vec![
         variable("spec", spec),
+        variable("old_spec", old_spec),
         variable("containers", shape.containers("variables.spec")),
         variable("init_names", init_names),
         variable("volumes", shape.volumes("variables.spec")),
@@ -86,11 +85,7 @@ fn shared_variables(shape: &Shape) -> Vec<NamedExpression> {
             "windows",
             "has(variables.spec.os) && has(variables.spec.os.name) && variables.spec.os.name == 'windows'".to_owned(),
         ),
-        // The volumes of the pod itself: a debug container may mount them too.
-        variable(
-            "host_paths",
-            format!("{}.filter(v, has(v.hostPath)).map(v, v.name)", optional_list("variables.spec", "volumes")),
-        ),
+        variable("host_paths", format!("{volumes}.filter(v, has(v.hostPath)).map(v, v.name)")),
         variable("images", images),
         variable(
             "invalid_images",
@@ -103,8 +98,17 @@ fn shared_variables(shape: &Shape) -> Vec<NamedExpression> {
     ]
 }
 
+/// The name of a volume `v` as it is shown.
+fn volume_name(shape: &Shape) -> String {
+    if shape.is_validated() { "v.name".to_owned() } else { cel_printable("v.name") }
+}
+
 /// `'container '` and the like, for a container `c`.
 fn container_type(shape: &Shape) -> String {
+    if !shape.is_validated() {
+        // Its name says it already.
+        return quote("");
+    }
     let quoted = |list: ContainerType| quote(&format!("{} ", list.name()));
     let [first, others @ ..] = shape.lists() else { return quote("") };
     others.iter().fold(quoted(*first), |otherwise, list| match list {
@@ -123,11 +127,6 @@ fn rule_expression(shape: &Shape, rule: &EffectiveRule) -> Vec<String> {
     let tag = quote(&format!("[{id}] "));
     let mut lists = Vec::new();
     if shape.pod_spec("object").is_some() {
-        let name = if shape.is_validated() {
-            "c.name".to_owned()
-        } else {
-            cel_printable("(has(c.name) ? string(c.name) : '')")
-        };
         if !rule.checks.images.is_empty() {
             lists.push(found("variables.images", &rule.checks.images, &format!("{tag} + i.at")));
         }
@@ -136,23 +135,21 @@ fn rule_expression(shape: &Shape, rule: &EffectiveRule) -> Vec<String> {
             if judged == 0 {
                 continue;
             }
-            let prefix = format!("{tag} + {} + {name} + ': '", container_type(shape));
+            let prefix = format!("{tag} + {} + c.name + ': '", container_type(shape));
             let left_out = shape.lists().iter().filter(|list| !check.lists.contains(list));
             let list = left_out.fold("variables.containers".to_owned(), |list, out| {
-                format!(
-                    "{list}.filter(c, !{}.exists(o, o.name == c.name))",
-                    optional_list("variables.spec", out.field())
-                )
+                if shape.is_validated() {
+                    let others = optional_list("variables.spec", out.field());
+                    format!("{list}.filter(c, !{others}.exists(o, o.name == c.name))")
+                } else {
+                    format!("{list}.filter(c, !c.name.startsWith({}))", quote(&custom::prefix(*out)))
+                }
             });
             let found = found(&list, &check.cases, &prefix);
             lists.push(if check.linux_only { format!("(variables.windows ? [] : {found})") } else { found });
         }
         if !rule.checks.volumes.is_empty() {
-            let name = if shape.is_validated() {
-                "v.name".to_owned()
-            } else {
-                cel_printable("(has(v.name) ? string(v.name) : '')")
-            };
+            let name = volume_name(shape);
             lists.push(found("variables.volumes", &rule.checks.volumes, &format!("{tag} + 'volume ' + {name} + ': '")));
         }
     }
@@ -205,10 +202,10 @@ fn untouched(shape: &Shape, rules: &[&EffectiveRule], selector: &LabelSelector) 
         // What it adds is never as it was.
         return "false".to_owned();
     }
-    all.extend(selector_expressions("oldObject", selector));
-    if let Some(old) = shape.pod_spec("oldObject") {
+    all.extend(in_scope(shape, "oldObject", selector));
+    if shape.pod_spec("oldObject").is_some() {
         let fields: BTreeSet<Field> = rules.iter().flat_map(|rule| rule.checks.reads.iter().copied()).collect();
-        all.extend(unchanged_fields(shape, &format!("({old})"), &fields));
+        all.extend(unchanged_fields(shape, "variables.old_spec", &fields));
     }
     for (parent, field) in shape.own_fields() {
         all.push(same(&format!("object.{parent}"), &format!("oldObject.{parent}"), field));
@@ -228,14 +225,16 @@ fn unchanged_fields(shape: &Shape, old_spec: &str, fields: &BTreeSet<Field>) -> 
         }
     }
     if !of_containers.is_empty() {
-        let old =
-            shape.lists().iter().map(|list| optional_list(old_spec, list.field())).collect::<Vec<_>>().join(" + ");
-        let in_init = "variables.init_names";
+        let old = shape.containers(old_spec);
         all.push(same_list("variables.containers", &format!("({old})"), "c", &of_containers));
-        all.push(format!("{in_init} == {}.map(c, c.name)", optional_list(old_spec, "initContainers")));
+        // The names of a custom resource's containers say the list themselves.
+        if shape.is_validated() {
+            let in_init = optional_list(old_spec, "initContainers");
+            all.push(format!("variables.init_names == {in_init}.map(c, c.name)"));
+        }
     }
     if !of_volumes.is_empty() {
-        all.push(same_list("variables.volumes", &optional_list(old_spec, "volumes"), "v", &of_volumes));
+        all.push(same_list("variables.volumes", &shape.volumes(old_spec), "v", &of_volumes));
     }
     all
 }
@@ -255,25 +254,47 @@ fn same_list(new: &str, old: &str, variable: &str, fields: &[&str]) -> String {
     format!("{new}{projected} == {old}{projected}")
 }
 
-/// A label selector over an object, in CEL.
-pub(crate) fn selector_expressions(object: &str, selector: &LabelSelector) -> Vec<String> {
-    let labels = format!("{object}.metadata.labels");
-    let present = |key: &str| format!("has({labels}) && {} in {labels}", quote(key));
-    let mut all = Vec::new();
-    for (key, value) in &selector.match_labels {
-        all.push(format!("{} && {labels}[{}] == {}", present(key), quote(key), quote(value)));
+/// CEL that is true for an object whose labels, or those of a template in it, satisfy a selector; none for
+/// the selector that selects everything.
+///
+/// A template counts because what is made of it carries its labels and comes from a controller, which is
+/// excused: a workload that only keeps the label from its own metadata must not get its pods in unjudged.
+pub(crate) fn in_scope(shape: &Shape, object: &str, selector: &LabelSelector) -> Option<String> {
+    if selector.is_empty() {
+        return None;
     }
+    let mut requirements: Vec<String> = selector
+        .match_labels
+        .iter()
+        .map(|(key, value)| format!("{0} in l && l[{0}] == {1}", quote(key), quote(value)))
+        .collect();
     for requirement in &selector.match_expressions {
-        let key = &requirement.key;
+        let key = quote(&requirement.key);
         let values = crate::rules::quote_list(requirement.values.iter().map(String::as_str));
-        all.push(match requirement.operator {
-            Operator::In => format!("{} && {labels}[{}] in {values}", present(key), quote(key)),
-            Operator::NotIn => format!("!({} && {labels}[{}] in {values})", present(key), quote(key)),
-            Operator::Exists => present(key),
-            Operator::DoesNotExist => format!("!({})", present(key)),
+        requirements.push(match requirement.operator {
+            Operator::In => format!("{key} in l && l[{key}] in {values}"),
+            Operator::NotIn => format!("!({key} in l && l[{key}] in {values})"),
+            Operator::Exists => format!("{key} in l"),
+            Operator::DoesNotExist => format!("!({key} in l)"),
         });
     }
-    all
+    let pointers = std::iter::once("").chain(shape.template_pointers());
+    let labels: Vec<String> = pointers.map(|pointer| labels_at(shape, object, pointer)).collect();
+    Some(format!("[{}].exists(l, {})", labels.join(", "), requirements.join(" && ")))
+}
+
+/// The labels of an object or of a template in it, or none.
+fn labels_at(shape: &Shape, object: &str, pointer: &str) -> String {
+    if !shape.is_validated() {
+        return custom::map_at(object, &format!("{pointer}/metadata/labels"), "{}");
+    }
+    let mut path = object.to_owned();
+    let mut present = Vec::new();
+    for segment in pointer.split('/').skip(1).chain(["metadata", "labels"]) {
+        path = format!("{path}.{segment}");
+        present.push(format!("has({path})"));
+    }
+    format!("({} ? {path} : {{}})", present.join(" && "))
 }
 
 /// Leaves out variables that nothing uses; later ones use earlier ones.

@@ -6,6 +6,7 @@
 
 mod binding;
 mod controllers;
+mod custom;
 mod expression;
 mod message;
 mod names;
@@ -31,7 +32,7 @@ pub use objects::{
 pub use plan::{Intent, Observed, ObservedSpec, Plan, plan};
 
 use binding::{Wanted, namespace_selector};
-use expression::{ANY_PROBE, is_probe, variables};
+use expression::{ANY_PROBE, in_scope, is_probe, variables};
 use message::{STATIC_MESSAGE, message_cel};
 use shape::Shape;
 
@@ -71,7 +72,7 @@ pub struct Probe {
     pub key: String,
     /// The compiled policy that must deny it.
     pub admission_policy: String,
-    /// Labels that bring the PodTemplate into the policy's scope.
+    /// Labels that its own binding selects, and no earlier one.
     pub labels: BTreeMap<String, String>,
 }
 
@@ -117,10 +118,13 @@ pub fn compile<'a>(
         }
         compilation.policies.insert(policy.id.clone(), compiled);
     }
-    for (binding, policies) in binding::join(wanted) {
-        for policy in &policies {
+    for binding in binding::join(wanted) {
+        for policy in &binding.policies {
             if let Some(compiled) = compilation.policies.get_mut(policy) {
                 compiled.bindings.push(binding.name.clone());
+                if let Some(probe) = compiled.probe.as_mut().filter(|_| binding.proves) {
+                    probe.labels.clone_from(&binding.spec.match_resources.object_selector.match_labels);
+                }
             }
         }
         compilation.bindings.insert(binding.name.clone(), binding);
@@ -141,102 +145,109 @@ fn admission_policies(policy: &Policy) -> Result<Vec<Unit>, String> {
     let mut units = Vec::new();
     for shape in Shape::of(policy) {
         for level in Enforcement::ALL {
-            let at_level: Vec<&EffectiveRule> = policy.rules.iter().filter(|rule| rule.enforcement == level).collect();
-            let rules: Vec<&EffectiveRule> =
-                at_level.iter().copied().filter(|rule| shape.concerns(&rule.checks)).collect();
-            let proves =
-                matches!(shape, Shape::PodTemplate { .. }) && level == Enforcement::Enforce && !at_level.is_empty();
-            let judged = shape != (Shape::PodTemplate { judged: false });
-            if !proves && (rules.is_empty() || !judged) {
-                continue;
+            let at_level = policy.rules.iter().filter(|rule| rule.enforcement == level);
+            let rules: Vec<&EffectiveRule> = at_level.filter(|rule| shape.concerns(&rule.checks)).collect();
+            if !rules.is_empty() {
+                units.extend(unit(policy, &shape, level, &rules)?);
             }
-            units.extend(unit(policy, &shape, level, &rules, proves)?);
         }
+    }
+    let enforces = policy.rules.iter().any(|rule| rule.enforcement == Enforcement::Enforce);
+    if enforces && policy.matching.selector.example().is_some() {
+        units.push(proof(&units));
     }
     Ok(units)
 }
 
+/// What a dry run must be denied by. Its name is made of all that it proves, so that seeing it in force says
+/// that the API server has learned of them: it is written after them.
+fn proof(proven: &[Unit]) -> Unit {
+    let names: Vec<&str> = proven.iter().map(|unit| unit.admission_policy.name.as_str()).collect();
+    let key = names::short_digest(&serde_json::json!(names).to_string());
+    let condition = NamedExpression { name: "own-proof".to_owned(), expression: is_probe(&key) };
+    let selector = LabelSelector::default();
+    let admission_policy = admission_policy(&Shape::Proof, Enforcement::Enforce, &[], &selector, vec![condition], "");
+    let probe = Probe { key, admission_policy: admission_policy.name.clone(), labels: BTreeMap::new() };
+    Unit { admission_policy, level: Enforcement::Enforce, objects: selector, probe: Some(probe) }
+}
+
 /// The unit of a shape and level, and the one that records what controllers make of older templates.
-fn unit(
-    policy: &Policy,
-    shape: &Shape,
-    level: Enforcement,
-    rules: &[&EffectiveRule],
-    proves: bool,
-) -> Result<Vec<Unit>, String> {
-    let objects = match shape {
+fn unit(policy: &Policy, shape: &Shape, level: Enforcement, rules: &[&EffectiveRule]) -> Result<Vec<Unit>, String> {
+    let selector = match shape {
         // The labels of the workload say nothing of the ConfigMaps beside it.
         Shape::Config(_) => LabelSelector::default(),
         _ => policy.matching.selector.clone(),
+    };
+    let objects = match shape {
+        Shape::Pod | Shape::EphemeralContainers => selector.clone(),
+        // The labels of a template count too, and a binding cannot select by those.
+        _ => LabelSelector::default(),
     };
     let users = match policy.controller_created {
         ControllerCreated::Audit if level == Enforcement::Enforce => controllers::excused_users(policy, shape),
         _ => Vec::new(),
     };
-    let mut units = Vec::new();
     let make = |level: Enforcement, conditions: Vec<NamedExpression>, tail: &str| -> Result<Unit, String> {
-        let key = proves.then(|| {
-            let variables = variables(shape, rules, &objects, None);
-            names::short_digest(&serde_json::json!([conditions, variables]).to_string())
-        });
-        let mut conditions = conditions;
-        if let Shape::PodTemplate { judged } = shape {
-            conditions.push(probe_condition(key.as_deref(), *judged));
-        }
-        let spec = AdmissionPolicySpec {
-            failure_policy: if level == Enforcement::Enforce { "Fail" } else { "Ignore" }.to_owned(),
-            match_constraints: MatchResources::requests(shape.resource_rules()),
-            match_conditions: conditions,
-            variables: variables(shape, rules, &objects, key.as_deref()),
-            validations: vec![Validation {
-                expression: "variables.passes".to_owned(),
-                message: STATIC_MESSAGE.to_owned(),
-                message_expression: message_cel(),
-                reason: "Forbidden".to_owned(),
-            }],
-        };
-        within_limits(&spec)?;
-        let source = names::digest(&serde_json::json!(spec).to_string());
-        let name = names::name(&source, &format!("{}-{}{tail}", level.name(), shape.name()));
-        let labels = objects.example();
-        let probe = key.zip(labels).map(|(key, labels)| Probe { key, admission_policy: name.clone(), labels });
-        Ok(Unit {
-            admission_policy: AdmissionPolicy { name, source, spec, proves },
-            level,
-            objects: objects.clone(),
-            probe,
-        })
+        let admission_policy = admission_policy(shape, level, rules, &selector, conditions, tail);
+        within_limits(&admission_policy.spec)?;
+        Ok(Unit { admission_policy, level, objects: objects.clone(), probe: None })
     };
-    if users.is_empty() {
-        units.push(make(level, exclusions(shape), "")?);
-    } else {
-        let made_by = controllers::made_by(&users, shape);
-        let condition = |name: &str, expression: String| {
-            let mut conditions = exclusions(shape);
-            conditions.push(NamedExpression { name: name.to_owned(), expression });
-            conditions
-        };
-        units.push(make(level, condition("not-made-by-a-controller", format!("!({made_by})")), "")?);
-        units.push(make(Enforcement::Audit, condition("made-by-a-controller", made_by), "-by-controllers")?);
+    let mut conditions = exclusions(shape);
+    if objects != selector
+        && let Some(now) = in_scope(shape, "object", &selector)
+        && let Some(before) = in_scope(shape, "oldObject", &selector)
+    {
+        conditions.push(condition("in-scope", format!("{now} || request.operation == 'UPDATE' && {before}")));
     }
-    Ok(units)
+    if users.is_empty() {
+        return Ok(vec![make(level, conditions, "")?]);
+    }
+    let made_by = controllers::made_by(&users, shape);
+    let with = |condition: NamedExpression| conditions.iter().cloned().chain([condition]).collect();
+    Ok(vec![
+        make(level, with(condition("not-made-by-a-controller", format!("!({made_by})"))), "")?,
+        make(Enforcement::Audit, with(condition("made-by-a-controller", made_by)), "-by-controllers")?,
+    ])
 }
 
-/// Keeps dry runs that prove another policy out, and everything else where PodTemplates are not judged.
-fn probe_condition(key: Option<&str>, judged: bool) -> NamedExpression {
-    let expression = match (key, judged) {
-        (Some(key), true) => format!("!({ANY_PROBE}) || {}", is_probe(key)),
-        (Some(key), false) => is_probe(key),
-        (None, _) => format!("!({ANY_PROBE})"),
+/// A compiled policy, named by its content.
+fn admission_policy(
+    shape: &Shape,
+    level: Enforcement,
+    rules: &[&EffectiveRule],
+    selector: &LabelSelector,
+    match_conditions: Vec<NamedExpression>,
+    tail: &str,
+) -> AdmissionPolicy {
+    let spec = AdmissionPolicySpec {
+        failure_policy: if level == Enforcement::Enforce { "Fail" } else { "Ignore" }.to_owned(),
+        match_constraints: MatchResources::requests(shape.resource_rules()),
+        match_conditions,
+        variables: variables(shape, rules, selector),
+        validations: vec![Validation {
+            expression: "variables.passes".to_owned(),
+            message: STATIC_MESSAGE.to_owned(),
+            message_expression: message_cel(),
+            reason: "Forbidden".to_owned(),
+        }],
     };
-    NamedExpression { name: "own-proof".to_owned(), expression }
+    let source = names::digest(&serde_json::json!(spec).to_string());
+    let name = names::name(&source, &format!("{}-{}{tail}", level.name(), shape.name()));
+    AdmissionPolicy { name, source, spec, proves: *shape == Shape::Proof }
 }
 
-/// ConfigMaps and Secrets that the cluster and Helm write for themselves.
+fn condition(name: &str, expression: impl Into<String>) -> NamedExpression {
+    NamedExpression { name: name.to_owned(), expression: expression.into() }
+}
+
+/// Who and what is left out: ConfigMaps and Secrets that the cluster and Helm write for themselves, and
+/// the dry runs that prove a policy.
 fn exclusions(shape: &Shape) -> Vec<NamedExpression> {
-    let Shape::Config(kind) = shape else { return Vec::new() };
-    let condition =
-        |name: &str, expression: &str| NamedExpression { name: name.to_owned(), expression: expression.to_owned() };
+    let kind = match shape {
+        Shape::Config(kind) => kind,
+        Shape::PodTemplate => return vec![condition("no-proof", format!("!({ANY_PROBE})"))],
+        _ => return Vec::new(),
+    };
     let cluster = condition(
         "not-written-by-the-cluster",
         "!(request.userInfo.username.startsWith('system:serviceaccount:kube-system:') || \

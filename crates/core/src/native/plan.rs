@@ -58,8 +58,8 @@ pub enum Intent {
 /// What to do now.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
-    /// In this order.
-    pub intents: Vec<Intent>,
+    /// One stage after the other; within one the order does not matter.
+    pub stages: Vec<Vec<Intent>>,
     /// Objects of our name that were made by something else; they are never overwritten.
     pub conflicts: Vec<String>,
     /// Whether something waits for a proof.
@@ -82,33 +82,41 @@ pub fn plan(
     }
     let waiting: BTreeSet<String> =
         compilation.policies.keys().filter(|policy| !proven.contains(policy)).map(ToString::to_string).collect();
-    let policies = compilation.admission_policies.values();
-    for policy in policies.clone().filter(|policy| !policy.proves).chain(policies.filter(|policy| policy.proves)) {
-        let object = NativeObject::Policy(policy.clone());
-        let current = |observed: &Observed| observed.spec.as_ref() == Some(&ObservedSpec::Policy(policy.spec.clone()));
-        apply(&mut plan, observed, object, current);
+    for proves in [false, true] {
+        let mut stage = Vec::new();
+        for policy in compilation.admission_policies.values().filter(|policy| policy.proves == proves) {
+            let wanted = ObservedSpec::Policy(policy.spec.clone());
+            let current = |observed: &Observed| observed.spec.as_ref() == Some(&wanted);
+            apply(&mut plan, &mut stage, observed, NativeObject::Policy(policy.clone()), current);
+        }
+        plan.stages.push(stage);
     }
-    let bindings = compilation.bindings.values();
-    for binding in bindings.clone().filter(|binding| !binding.proves).chain(bindings.filter(|binding| binding.proves)) {
-        let target = match observed.get(&(NativeKind::Binding, binding.name.clone())) {
-            // Namespaces leave a joined binding only when those who stay are safe elsewhere.
-            Some(stored) => keeping_namespaces(binding, stored, &waiting),
-            None => binding.clone(),
-        };
-        plan.waiting |= target.spec != binding.spec;
-        let current = |observed: &Observed| {
-            observed.spec.as_ref() == Some(&ObservedSpec::Binding(target.spec.clone()))
-                && observed.policies == target.policies.iter().map(ToString::to_string).collect::<Vec<_>>()
-        };
-        apply(&mut plan, observed, NativeObject::Binding(target.clone()), current);
+    for proves in [false, true] {
+        let mut stage = Vec::new();
+        for binding in compilation.bindings.values().filter(|binding| binding.proves == proves) {
+            let target = match observed.get(&(NativeKind::Binding, binding.name.clone())) {
+                // Namespaces leave a joined binding only when those who stay are safe elsewhere.
+                Some(stored) => keeping_namespaces(binding, stored, compilation, &waiting),
+                None => binding.clone(),
+            };
+            plan.waiting |= target.spec != binding.spec;
+            let current = |observed: &Observed| {
+                observed.spec.as_ref() == Some(&ObservedSpec::Binding(target.spec.clone()))
+                    && observed.policies == target.policies.iter().map(ToString::to_string).collect::<Vec<_>>()
+            };
+            apply(&mut plan, &mut stage, observed, NativeObject::Binding(target.clone()), current);
+        }
+        plan.stages.push(stage);
     }
     remove(&mut plan, compilation, observed, &waiting);
+    plan.stages.retain(|stage| !stage.is_empty());
     plan
 }
 
 /// Adds an intent where the stored object differs.
 fn apply(
     plan: &mut Plan,
+    stage: &mut Vec<Intent>,
     observed: &BTreeMap<(NativeKind, String), Observed>,
     object: NativeObject,
     current: impl FnOnce(&Observed) -> bool,
@@ -118,31 +126,40 @@ fn apply(
             plan.conflicts.push(format!("{} {}", object.kind().name(), object.name()));
         }
         Some(stored) if stored.source.is_some() && stored.metadata_is_ours && current(stored) => {}
-        _ => plan.intents.push(Intent::Apply(object)),
+        _ => stage.push(Intent::Apply(object)),
     }
 }
 
-/// A joined binding with the namespaces that it still must keep.
-fn keeping_namespaces(wanted: &AdmissionBinding, stored: &Observed, waiting: &BTreeSet<String>) -> AdmissionBinding {
+/// A joined binding with the namespaces that it still must keep, and the policies for whose sake.
+fn keeping_namespaces(
+    wanted: &AdmissionBinding,
+    stored: &Observed,
+    compilation: &Compilation,
+    waiting: &BTreeSet<String>,
+) -> AdmissionBinding {
     let mut target = wanted.clone();
     let Some(ObservedSpec::Binding(spec)) = &stored.spec else { return target };
     let (Some(old), Some(new)) = (spec.match_resources.only_names(), wanted.spec.match_resources.only_names()) else {
         return target;
     };
-    // The policy of a namespaced binding is in the namespace that it binds.
-    let kept: Vec<String> = old
-        .iter()
-        .filter(|namespace| !new.contains(namespace))
-        .filter(|namespace| {
-            stored.policies.iter().any(|policy| {
-                policy.split_once('/').is_none_or(|(of, _)| of == namespace.as_str()) && waiting.contains(policy)
-            })
-        })
-        .cloned()
-        .collect();
+    let mut policies: BTreeSet<PolicyId> = wanted.policies.iter().cloned().collect();
+    let mut kept = Vec::new();
+    for namespace in old.iter().filter(|namespace| !new.contains(namespace)) {
+        // The policy of a namespaced binding is in the namespace that it binds.
+        let concerns = |policy: &&PolicyId| policy.namespace.as_ref().is_none_or(|own| own == namespace);
+        let served = compilation.policies.keys().filter(|policy| stored.policies.contains(&policy.to_string()));
+        let needing: Vec<&PolicyId> =
+            served.filter(concerns).filter(|policy| waiting.contains(&policy.to_string())).collect();
+        if !needing.is_empty() {
+            kept.push(namespace.clone());
+            // Written down, or the next plan would not know why the namespace is there.
+            policies.extend(needing.into_iter().cloned());
+        }
+    }
     if kept.is_empty() {
         return target;
     }
+    target.policies = policies.into_iter().collect();
     let mut names: Vec<String> = new.iter().cloned().chain(kept).collect();
     names.sort_unstable();
     if let Some(requirement) = target.spec.match_resources.namespace_selector.match_expressions.first_mut() {
@@ -159,6 +176,7 @@ fn remove(
     waiting: &BTreeSet<String>,
 ) {
     let mut used: BTreeSet<&str> = BTreeSet::new();
+    let mut bindings = Vec::new();
     for ((kind, name), stored) in observed {
         if *kind != NativeKind::Binding || stored.source.is_none() {
             continue;
@@ -176,14 +194,16 @@ fn remove(
             used.extend(target);
             continue;
         }
-        plan.intents.push(delete(*kind, name, stored));
+        bindings.push(delete(*kind, name, stored));
     }
+    let mut policies = Vec::new();
     for ((kind, name), stored) in observed {
         let wanted = compilation.admission_policies.contains_key(name) || used.contains(name.as_str());
         if *kind == NativeKind::Policy && stored.source.is_some() && !wanted {
-            plan.intents.push(delete(*kind, name, stored));
+            policies.push(delete(*kind, name, stored));
         }
     }
+    plan.stages.extend([bindings, policies]);
 }
 
 fn delete(kind: NativeKind, name: &str, stored: &Observed) -> Intent {

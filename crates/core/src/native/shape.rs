@@ -5,6 +5,7 @@ use crate::policy::Policy;
 use crate::rules::{Checks, ConfigKind, ContainerCheck};
 use crate::workload::{ContainerType, CustomWorkload, Kind, UpdateStrategy};
 
+use super::custom;
 use super::objects::ResourceRule;
 
 /// One group of kinds.
@@ -16,11 +17,10 @@ pub(crate) enum Shape {
     EphemeralContainers,
     /// Kinds with a pod template at `spec.template`.
     Template(Vec<Kind>),
-    /// PodTemplates; also the place where enforcement is proven by a dry run.
-    PodTemplate {
-        /// Whether the policy judges them; otherwise they serve the proof alone.
-        judged: bool,
-    },
+    /// PodTemplates.
+    PodTemplate,
+    /// The dry-run create of a PodTemplate that proves all others to be in force.
+    Proof,
     /// CronJobs.
     CronJob,
     /// One pod template of a custom workload.
@@ -35,7 +35,7 @@ const TEMPLATE_KINDS: [Kind; 6] =
     [Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet, Kind::ReplicaSet, Kind::ReplicationController, Kind::Job];
 
 impl Shape {
-    /// The shapes that a policy needs, the proof's last: what is written last proves what came before.
+    /// The shapes that a policy needs, but for the proof.
     pub(crate) fn of(policy: &Policy) -> Vec<Self> {
         let mut shapes = vec![Self::Pod, Self::EphemeralContainers];
         let kinds: Vec<Kind> = TEMPLATE_KINDS.into_iter().filter(|kind| policy.judges(*kind)).collect();
@@ -54,7 +54,9 @@ impl Shape {
             }
         }
         shapes.extend([ConfigKind::ConfigMap, ConfigKind::Secret].map(Self::Config));
-        shapes.push(Self::PodTemplate { judged: policy.judges(Kind::PodTemplate) });
+        if policy.judges(Kind::PodTemplate) {
+            shapes.push(Self::PodTemplate);
+        }
         shapes
     }
 
@@ -67,9 +69,10 @@ impl Shape {
                 let on_ephemeral = |check: &ContainerCheck| check.lists.contains(&ContainerType::EphemeralContainer);
                 !checks.images.is_empty() || checks.containers.iter().any(on_ephemeral)
             }
-            Self::Pod | Self::Template(_) | Self::PodTemplate { .. } | Self::CronJob | Self::Custom(..) => {
+            Self::Pod | Self::Template(_) | Self::PodTemplate | Self::CronJob | Self::Custom(..) => {
                 checks.concern_pods()
             }
+            Self::Proof => false,
         }
     }
 
@@ -79,7 +82,8 @@ impl Shape {
             Self::Pod => "pod".to_owned(),
             Self::EphemeralContainers => "ephemeralcontainers".to_owned(),
             Self::Template(_) => "template".to_owned(),
-            Self::PodTemplate { .. } => "podtemplate".to_owned(),
+            Self::PodTemplate => "podtemplate".to_owned(),
+            Self::Proof => "proof".to_owned(),
             Self::CronJob => "cronjob".to_owned(),
             Self::Custom(custom, _) => custom.resource.clone(),
             Self::Strategy(kind) => format!("{}-strategy", kind.name().to_ascii_lowercase()),
@@ -103,7 +107,8 @@ impl Shape {
                     (!resources.is_empty()).then(|| rule(group, "v1", &both, &resources))
                 })
                 .collect(),
-            Self::PodTemplate { .. } => vec![rule("", "v1", &both, &["podtemplates"])],
+            Self::PodTemplate => vec![rule("", "v1", &both, &["podtemplates"])],
+            Self::Proof => vec![rule("", "v1", &["CREATE"], &["podtemplates"])],
             Self::CronJob => vec![rule("batch", "v1", &both, &["cronjobs"])],
             Self::Custom(custom, _) => vec![rule(custom.group(), custom.version(), &both, &[&custom.resource])],
             Self::Strategy(kind) => vec![rule(kind.group(), "v1", &both, &[kind.resource()])],
@@ -116,20 +121,25 @@ impl Shape {
         Some(match self {
             Self::Pod | Self::EphemeralContainers => format!("{object}.spec"),
             Self::Template(_) => format!("{object}.spec.template.spec"),
-            Self::PodTemplate { .. } => format!("{object}.template.spec"),
+            Self::PodTemplate => format!("{object}.template.spec"),
             Self::CronJob => format!("{object}.spec.jobTemplate.spec.template.spec"),
             // The schema of a custom resource may leave fields out that rules read: no type check helps.
-            Self::Custom(_, pointer) => {
-                let mut path = format!("dyn({object})");
-                let mut present = Vec::new();
-                for segment in pointer.split('/').skip(1).chain(["spec"]) {
-                    path = format!("{path}.{segment}");
-                    present.push(format!("has({path})"));
-                }
-                format!("{} ? {path} : dyn({{}})", present.join(" && "))
-            }
-            Self::Strategy(_) | Self::Config(_) => return None,
+            Self::Custom(_, pointer) => custom::pod_spec(object, pointer),
+            Self::Strategy(_) | Self::Config(_) | Self::Proof => return None,
         })
+    }
+
+    /// JSON Pointers of the templates whose labels bring an object of this shape into scope beside its own.
+    pub(crate) fn template_pointers(&self) -> Vec<&str> {
+        let of = |kind: Kind| kind.template_pointers().to_vec();
+        match self {
+            Self::Pod | Self::EphemeralContainers | Self::Config(_) | Self::Proof => Vec::new(),
+            Self::Template(_) => of(Kind::Deployment),
+            Self::Strategy(kind) => of(*kind),
+            Self::PodTemplate => of(Kind::PodTemplate),
+            Self::CronJob => of(Kind::CronJob),
+            Self::Custom(_, pointer) => vec![pointer],
+        }
     }
 
     /// The container lists that are judged here, joined in the order in which findings are told.
@@ -138,12 +148,12 @@ impl Shape {
     pub(crate) fn lists(&self) -> &'static [ContainerType] {
         match self {
             // Templates may not hold ephemeral containers, and a Pod gets them through its subresource only.
-            Self::Pod | Self::Template(_) | Self::PodTemplate { .. } | Self::CronJob => {
+            Self::Pod | Self::Template(_) | Self::PodTemplate | Self::CronJob => {
                 &[ContainerType::Container, ContainerType::InitContainer]
             }
             Self::EphemeralContainers => &[ContainerType::EphemeralContainer],
             Self::Custom(..) => &ContainerType::ALL,
-            Self::Strategy(_) | Self::Config(_) => &[],
+            Self::Strategy(_) | Self::Config(_) | Self::Proof => &[],
         }
     }
 
@@ -155,6 +165,7 @@ impl Shape {
                 "(has({spec}.ephemeralContainers) ? {spec}.ephemeralContainers : []).filter(c, \
                  !has(oldObject.spec.ephemeralContainers) || !oldObject.spec.ephemeralContainers.exists(o, o.name == c.name))"
             ),
+            Self::Custom(..) => custom::containers(spec, self.lists()),
             _ => {
                 let lists: Vec<String> = self.lists().iter().map(|list| optional_list(spec, list.field())).collect();
                 lists.join(" + ")
@@ -166,6 +177,7 @@ impl Shape {
     pub(crate) fn volumes(&self, spec: &str) -> String {
         match self {
             Self::EphemeralContainers => "[]".to_owned(),
+            Self::Custom(..) => custom::volumes(spec),
             _ => optional_list(spec, "volumes"),
         }
     }

@@ -6,11 +6,17 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Policy;
+use crate::schema::validations;
 use crate::selector::LabelSelector;
 use crate::workload::{CustomWorkload, Kind, Workload, WorkloadKind};
 
 /// Namespaces that are judged only if a policy names them: a policy must not stop the cluster itself.
 pub(crate) const SYSTEM_NAMESPACES: [&str; 2] = ["kube-system", "kube-node-lease"];
+
+const VALID_NAMES: (&str, &str) = (
+    "self.all(n, n.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$'))",
+    "write names of namespaces: lower-case letters, digits and '-'",
+);
 
 /// Which namespaces a cluster policy judges; all filters are ANDed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -21,11 +27,11 @@ pub struct NamespaceMatch {
     pub selector: LabelSelector,
     /// Names; only a name admits kube-system, kube-node-lease and the operator's own namespace.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 256), inner(length(min = 1, max = 63), pattern(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")))]
+    #[schemars(length(max = 256), inner(length(max = 63)), extend("x-kubernetes-validations" = validations(&[VALID_NAMES])))]
     pub names: Vec<String>,
     /// Names that are left out.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 256), inner(length(min = 1, max = 63), pattern(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")))]
+    #[schemars(length(max = 256), inner(length(max = 63)), extend("x-kubernetes-validations" = validations(&[VALID_NAMES])))]
     pub exclude: Vec<String>,
 }
 
@@ -36,7 +42,7 @@ pub struct Matching {
     pub namespaces: NamespaceMatch,
     /// The built-in kinds that are judged as such; Pods always are ([`Policy::judges`]).
     pub kinds: Vec<Kind>,
-    /// Labels of the workload.
+    /// Labels of the workload or of its pod template.
     pub selector: LabelSelector,
     /// Custom resources that carry pod templates.
     pub custom_workloads: Vec<CustomWorkload>,
@@ -93,7 +99,9 @@ impl Policy {
                 .iter()
                 .any(|custom| custom.api_version == *api_version && custom.kind == *kind),
         };
-        if !kind || !self.matching.selector.matches(&workload.metadata.labels) {
+        // What has a template that makes pods in scope is in scope: they come from a controller, which is excused.
+        let mut labels_of_all = std::iter::once(&workload.metadata.labels).chain(&workload.template_labels);
+        if !kind || !labels_of_all.any(|labels| self.matching.selector.matches(labels)) {
             return Match::No;
         }
         self.matches_namespace(namespace, labels, operator_namespace)

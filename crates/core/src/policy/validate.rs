@@ -1,7 +1,8 @@
 //! From what a person wrote to a policy that cannot be wrong: the one border.
 
 use super::{
-    ControllerCreated, Enforcement, Matching, NamespaceMatch, Policy, PolicyId, Profile, Suspension, effective_rules,
+    ControllerCreated, Enforcement, Matching, NamespaceMatch, Policy, PolicyId, Profile, RuleEnforcement, Suspension,
+    effective_rules,
 };
 use crate::rules::{RuleId, RuleSettings};
 use crate::selector::{LabelSelector, is_dns_label};
@@ -52,7 +53,9 @@ impl PolicyDraft {
         let mut problem = |field: &str, message: String| {
             problems.push(PolicyProblem { field: field.to_owned(), message });
         };
-        if self.profile == Profile::None && !RuleId::ALL.iter().any(|rule| self.rules.names(*rule)) {
+        let is_on =
+            |rule: &RuleId| self.rules.names(*rule) && self.rules.enforcement(*rule) != Some(RuleEnforcement::Disabled);
+        if self.profile == Profile::None && !RuleId::ALL.iter().any(is_on) {
             problem("spec", "the policy has no rule; set spec.profile or name a rule in spec.rules".to_owned());
         }
         for message in self.namespaces.selector.problems() {

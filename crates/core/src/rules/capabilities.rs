@@ -7,6 +7,7 @@ use super::subject::{Case, ContainerView};
 use super::text::{cel_printable, printable, quote, quote_list};
 use super::{Category, Checks, Document, Field, Rule, Severity};
 use crate::policy::{Profile, RuleEnforcement};
+use crate::schema::validations;
 
 /// Rejects containers that do not drop `ALL` capabilities or add others than `allowed`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -16,7 +17,9 @@ pub struct Capabilities {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enforcement: Option<RuleEnforcement>,
     /// Capabilities that may be added, in capitals and without CAP_.
-    #[schemars(length(max = 64), inner(length(min = 1, max = 63), pattern(r"^[A-Z][A-Z0-9_]*$")))]
+    #[schemars(length(max = 64), inner(length(max = 63)), extend("x-kubernetes-validations" = validations(&[
+        ("self.all(c, c.matches('^[A-Z][A-Z0-9_]*$'))", "write capabilities in capitals and without CAP_, such as NET_BIND_SERVICE"),
+    ])))]
     pub allowed: Vec<String>,
 }
 

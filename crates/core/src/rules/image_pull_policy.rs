@@ -73,7 +73,7 @@ impl Rule for ImagePullPolicy {
         let words = allowed.join(" or ");
         // The API server fills it in, but not in custom resources.
         let policy_cel = format!(
-            "(has(c.imagePullPolicy) ? c.imagePullPolicy : !({image} in {invalid}) && {image}.matches('{LATEST}') ? 'Always' : 'IfNotPresent')",
+            "(has(c.imagePullPolicy) && c.imagePullPolicy != '' ? c.imagePullPolicy : !({image} in {invalid}) && {image}.matches('{LATEST}') ? 'Always' : 'IfNotPresent')",
             image = "(has(c.image) ? c.image : '')",
             invalid = super::image::INVALID_IMAGES,
         );

@@ -92,7 +92,7 @@ impl UpdateStrategy {
         // Percentages count as such; numbers against the written replicas. Nothing is missing of nothing.
         let unhealthy = format!(
             "({number} ? (int({field}) < {replicas} ? ({replicas} - int({field})) * 100 < {least} * {replicas} : {replicas} > 0 && {least} > 0) : \
-             string({field}).matches('^[0-9]{{1,9}}%$') && 100 - {percent} < {least})"
+             string({field}).matches('^0*[0-9]{{1,9}}%$') && 100 - {percent} < {least})"
         );
         let value = Value::own(
             |strategy: &&workload::UpdateStrategy| match &strategy.max_unavailable {
@@ -100,7 +100,7 @@ impl UpdateStrategy {
                 IntOrPercent::Percent(percent) => format!("{percent}%"),
                 IntOrPercent::Invalid(_) => String::new(),
             },
-            format!("string({field})"),
+            format!("({number} ? string({field}) : string({percent}) + '%')"),
         );
         Case::new(
             move |strategy: &&workload::UpdateStrategy| match strategy.max_unavailable {

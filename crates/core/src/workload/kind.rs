@@ -112,6 +112,16 @@ impl Kind {
     pub fn pod_spec_pointer(self) -> &'static str {
         self.facts().pod_spec
     }
+
+    /// JSON Pointers of the templates whose metadata what is made of them carries; none for a Pod.
+    pub fn template_pointers(self) -> &'static [&'static str] {
+        match self {
+            Self::Pod => &[],
+            Self::PodTemplate => &["/template"],
+            Self::CronJob => &["/spec/jobTemplate", "/spec/jobTemplate/spec/template"],
+            _ => &["/spec/template"],
+        }
+    }
 }
 
 impl fmt::Display for Kind {

@@ -11,6 +11,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::schema::validations;
+
 pub use defaults::image_pull_policy;
 pub use kind::Kind;
 pub use pod_spec::{
@@ -27,16 +29,24 @@ use pod_spec::null_is_absent;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CustomWorkload {
     /// apiVersion of the custom resource, such as `argoproj.io/v1alpha1`.
-    #[schemars(length(min = 3, max = 317), pattern(r"^[a-z0-9.-]+/v[a-z0-9]+$"))]
+    #[schemars(length(max = 317), extend("x-kubernetes-validations" = validations(&[
+        ("self.matches('^[a-z0-9-]+([.][a-z0-9-]+)+/v[a-z0-9]+$')", "write GROUP/VERSION, such as argoproj.io/v1alpha1"),
+    ])))]
     pub api_version: String,
     /// Kind of the custom resource, such as `Rollout`.
-    #[schemars(length(min = 1, max = 63), pattern(r"^[A-Z][A-Za-z0-9]*$"))]
+    #[schemars(length(max = 63), extend("x-kubernetes-validations" = validations(&[
+        ("self.matches('^[A-Z][A-Za-z0-9]*$')", "write the kind as in manifests, such as Rollout"),
+    ])))]
     pub kind: String,
     /// Plural by which the API server serves it, such as `rollouts`.
-    #[schemars(length(min = 1, max = 63), pattern(r"^[a-z0-9]+$"))]
+    #[schemars(length(max = 63), extend("x-kubernetes-validations" = validations(&[
+        ("self.matches('^[a-z0-9]+$')", "write the plural as the API server serves it, such as rollouts"),
+    ])))]
     pub resource: String,
     /// JSON Pointers of its pod templates (the objects that hold `metadata` and `spec`), such as `/spec/template`.
-    #[schemars(length(min = 1, max = 8), inner(length(min = 2, max = 253), pattern(r"^(/[A-Za-z][A-Za-z0-9]*)+$")))]
+    #[schemars(length(min = 1, max = 8), inner(length(max = 253)), extend("x-kubernetes-validations" = validations(&[
+        ("self.all(p, p.matches('^(/[A-Za-z][A-Za-z0-9]*)+$'))", "write the paths of pod templates, such as /spec/template"),
+    ])))]
     pub pod_templates: Vec<String>,
     /// User name of the controller that makes its pods; they come from a template judged here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -130,6 +140,8 @@ pub struct Workload {
     pub kind: WorkloadKind,
     /// Its name, namespace and labels.
     pub metadata: Metadata,
+    /// Labels of what is made from it: of the pods of its templates, and of the Jobs of a CronJob.
+    pub template_labels: Vec<BTreeMap<String, String>>,
     /// Its pod specs; a custom workload may have several or none.
     pub templates: Vec<PodTemplate>,
     /// How it replaces its pods, where the kind has a strategy.
@@ -233,6 +245,7 @@ impl Workload {
         Ok(Some(Self {
             kind: WorkloadKind::BuiltIn(kind),
             metadata: read_metadata(root)?,
+            template_labels: read_template_labels(root, kind.template_pointers().iter().copied())?,
             templates: vec![template],
             strategy: UpdateStrategy::read(kind, root).map_err(|error| field("/spec", &error))?,
         }))
@@ -254,6 +267,7 @@ impl Workload {
         Ok(Self {
             kind: WorkloadKind::Custom { api_version: custom.api_version.clone(), kind: custom.kind.clone() },
             metadata: read_metadata(root)?,
+            template_labels: read_template_labels(root, custom.pod_templates.iter().map(String::as_str))?,
             templates,
             strategy: None,
         })
@@ -279,6 +293,19 @@ where
         Some(node) => null_is_absent(node).map_err(|error| field("/metadata", &error)),
         None => Ok(Metadata::default()),
     }
+}
+
+/// The labels of the templates at these places, where there are templates.
+fn read_template_labels<'de, 'p, T>(
+    root: T,
+    pointers: impl IntoIterator<Item = &'p str>,
+) -> Result<Vec<BTreeMap<String, String>>, UnreadableWorkload>
+where
+    T: Tree<'de>,
+    T::Error: fmt::Display,
+{
+    let templates = pointers.into_iter().filter_map(|pointer| root.at(pointer).filter(|node| !node.is_null()));
+    templates.map(|template| Ok(read_metadata(template)?.labels)).collect()
 }
 
 fn field(pointer: &str, error: &impl fmt::Display) -> UnreadableWorkload {

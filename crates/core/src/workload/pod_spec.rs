@@ -97,7 +97,7 @@ impl PodSpec {
 
     /// Whether finished containers are started again, so that the pod serves until it is replaced.
     pub fn restarts_always(&self) -> bool {
-        self.restart_policy.as_deref().is_none_or(|policy| policy == "Always")
+        self.restart_policy.as_deref().is_none_or(|policy| policy.is_empty() || policy == "Always")
     }
 }
 

@@ -1,0 +1,16 @@
+//! Proves that the Rust side of the rules and the API server agree, word by word.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod corpus;
+mod evaluator;
+mod images;
+mod on_server;
+mod policies;
+mod random;
+mod server;
+mod shrink;
+mod specs;
+mod verdict;
+mod workloads;

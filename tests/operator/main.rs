@@ -1,0 +1,16 @@
+//! The operator on a real control plane, always with exactly the rights that are shipped.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod gap;
+mod grandfathering;
+mod lifecycle;
+mod no_way_around;
+mod policies;
+mod process;
+mod proof;
+mod repair;
+mod system;
+mod validation;
+mod workloads;
