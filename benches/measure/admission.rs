@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
-use immutable_core::native::{NativeKind, compile};
+use immutable_core::native::{Installation, NativeKind, compile};
 use immutable_core::policy::Policy;
 use immutable_operator::api::{ClusterImmutablePolicy, ImmutablePolicy};
 use jiff::Timestamp;
@@ -104,7 +104,7 @@ async fn two_hundred_policies() -> Result<Vec<Row>> {
 
 async fn apply(cluster: &Cluster, policies: &[Policy]) -> Result<()> {
     let client = cluster.client().await?;
-    for object in compile(policies, "immutable-system", Timestamp::now()).objects() {
+    for object in compile(policies, &installation(), Timestamp::now()).objects() {
         let plural = match object.kind() {
             NativeKind::Policy => "validatingadmissionpolicies",
             NativeKind::Binding => "validatingadmissionpolicybindings",
@@ -153,4 +153,9 @@ fn compliant() -> Value {
         }
     }
     manifest
+}
+
+/// The installation whose objects the tests compile.
+fn installation() -> Installation {
+    Installation { namespace: "immutable-system".to_owned(), owner: "immutable-operator-owner".to_owned() }
 }

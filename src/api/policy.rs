@@ -81,7 +81,7 @@ policy_kind!(
     namespaced
 );
 
-/// Which workloads a cluster policy judges; all filters are ANDed.
+/// Which workloads a cluster policy judges; all filters must hold.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct ClusterMatch {
@@ -101,7 +101,7 @@ pub struct ClusterMatch {
     pub custom_workloads: Vec<CustomWorkload>,
 }
 
-/// Which workloads of its namespace a namespaced policy judges; all filters are ANDed.
+/// Which workloads of its namespace a namespaced policy judges; all filters must hold.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct Match {

@@ -2,17 +2,17 @@
 
 use std::path::PathBuf;
 
-use immutable_core::native::compile;
+use immutable_core::native::{Installation, compile};
 use jiff::Timestamp;
 
 use super::exit::{Exit, print, refuse};
 use super::policies;
-use crate::operator::DEFAULT_NAMESPACE;
+use crate::operator::{DEFAULT_NAMESPACE, DEFAULT_OWNER};
 
 /// Prints the ValidatingAdmissionPolicies and bindings of policies
 ///
 /// They are complete: `immutable compile policy.yaml | kubectl apply -f -` enforces without an operator.
-/// Nothing then removes or updates them, and without --owner nothing owns them.
+/// Nothing then removes or updates them. An operator with the same --owner removes what it does not want itself.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// Files with policies; - is standard input
@@ -21,6 +21,9 @@ pub(super) struct Arguments {
     /// The operator's own namespace, which is left out unless a policy names it
     #[arg(long, default_value = DEFAULT_NAMESPACE, value_name = "NAMESPACE")]
     operator_namespace: String,
+    /// The ClusterRole that tells installations apart
+    #[arg(long, default_value = DEFAULT_OWNER, value_name = "NAME")]
+    owner: String,
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
@@ -29,7 +32,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         Err(errors) => return refuse(errors),
     };
     let now = Timestamp::now();
-    let compilation = compile(&policies, &arguments.operator_namespace, now);
+    let installation = Installation { namespace: arguments.operator_namespace.clone(), owner: arguments.owner.clone() };
+    let compilation = compile(&policies, &installation, now);
     let mut exit = Exit::Success;
     for policy in &policies {
         let Some(compiled) = compilation.policies.get(&policy.id) else { continue };

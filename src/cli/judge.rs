@@ -32,7 +32,7 @@ pub(super) struct Context<'a> {
 /// What one object came to.
 #[derive(Default)]
 pub(super) struct Judged {
-    /// Whether it is a workload that was judged.
+    /// Whether it is a workload that a policy judged.
     pub is_workload: bool,
     /// How many rules hold.
     pub passes: u64,
@@ -95,7 +95,7 @@ impl Context<'_> {
     }
 
     fn judge_workload(&self, object: &Object<'_>, workload: &Workload) -> Judged {
-        let mut judged = Judged { is_workload: true, ..Judged::default() };
+        let mut judged = Judged::default();
         let namespace = match workload.metadata.namespace.as_str() {
             "" => self.default_namespace.as_str(),
             own => own,
@@ -123,6 +123,7 @@ impl Context<'_> {
                 }
                 Match::Yes => {}
             }
+            judged.is_workload = true;
             for verdict in evaluate(policy, workload, namespace, &self.facts) {
                 let entry = |outcome, about, path: String, message, fix| Entry {
                     outcome,

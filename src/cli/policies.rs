@@ -23,7 +23,7 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<Vec<Policy>, Vec<ManifestError>>
             }
         };
         let mut found = 0;
-        for result in map_documents(&source.name, &text, true, policy).results {
+        for result in map_documents(&source.name, &text, source.named, policy).results {
             match result {
                 Err(error) => errors.push(error),
                 Ok(None) => {}
@@ -31,13 +31,20 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<Vec<Policy>, Vec<ManifestError>>
                     found += 1;
                     errors.extend(problems);
                 }
-                Ok(Some(Ok(policy))) => {
+                Ok(Some(Ok((policy, place)))) => {
                     found += 1;
-                    policies.push(policy);
+                    let same: Option<&(Policy, ManifestError)> =
+                        policies.iter().find(|(other, _): &&(Policy, ManifestError)| other.id == policy.id);
+                    if let Some((_, first)) = same {
+                        let message = format!("{} is here and at {}:{}", policy.id, first.file, first.position);
+                        errors.push(ManifestError { message, ..place });
+                    } else {
+                        policies.push((policy, place));
+                    }
                 }
             }
         }
-        if found == 0 && errors.is_empty() {
+        if found == 0 && source.named && errors.is_empty() {
             errors.push(ManifestError {
                 file: source.name.clone(),
                 position: crate::manifest::Position { line: 1, column: 1 },
@@ -46,11 +53,19 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<Vec<Policy>, Vec<ManifestError>>
             });
         }
     }
-    if errors.is_empty() { Ok(policies) } else { Err(errors) }
+    if policies.is_empty() && errors.is_empty() && !paths.is_empty() {
+        errors.push(ManifestError {
+            file: paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "),
+            position: crate::manifest::Position { line: 1, column: 1 },
+            message: "holds no ClusterImmutablePolicy and no ImmutablePolicy".to_owned(),
+            kind: ErrorKind::Value,
+        });
+    }
+    if errors.is_empty() { Ok(policies.into_iter().map(|(policy, _)| policy).collect()) } else { Err(errors) }
 }
 
-/// The policy that an object is, if it is one.
-fn policy(object: &Object<'_>) -> Option<Result<Policy, Vec<ManifestError>>> {
+/// The policy that an object is, if it is one, with its place.
+fn policy(object: &Object<'_>) -> Option<Result<(Policy, ManifestError), Vec<ManifestError>>> {
     if object.api_version() != crate::api::API_VERSION {
         return object.api_version().starts_with("immutable.dev/").then(|| {
             let message =
@@ -64,7 +79,7 @@ fn policy(object: &Object<'_>) -> Option<Result<Policy, Vec<ManifestError>>> {
         _ => return None,
     };
     Some(match validated {
-        Ok(Ok(policy)) => Ok(policy),
+        Ok(Ok(policy)) => Ok((policy, object.error("/metadata/name", ErrorKind::Value, String::new()))),
         Ok(Err(problems)) => Err(problems
             .iter()
             .map(|problem| {

@@ -54,20 +54,20 @@ pub(super) async fn lead(
         match tokio::time::timeout(RENEW_DEADLINE / 3, attempt).await {
             Ok(Ok(true)) => {
                 renewed = Some(Instant::now());
-                if !leading.send_replace(true) {
+                if set(&leading, true) {
                     tracing::info!(%identity, "leading");
                 }
             }
             Ok(Ok(false)) => {
                 renewed = None;
-                if leading.send_replace(false) {
+                if set(&leading, false) {
                     tracing::warn!("somebody else took the lease; standing by");
                 }
             }
             Ok(Err(error)) => tracing::warn!(%error, "the lease could not be read or written"),
             Err(_) => tracing::warn!("the API server did not answer about the lease"),
         }
-        if renewed.is_some_and(|at| at.elapsed() >= RENEW_DEADLINE) && leading.send_replace(false) {
+        if renewed.is_some_and(|at| at.elapsed() >= RENEW_DEADLINE) && set(&leading, false) {
             renewed = None;
             tracing::warn!("the lease could not be renewed in time; standing by");
         }
@@ -76,10 +76,14 @@ pub(super) async fn lead(
             () = tokio::time::sleep(RETRY_PERIOD) => {}
         }
     }
-    let led = leading.send_replace(false);
-    if led {
+    if set(&leading, false) {
         release(&client, &api, &namespace, &identity).await;
     }
+}
+
+/// Tells whether it leads, and returns whether that is news: every renewal would wake the reconciler otherwise.
+fn set(leading: &watch::Sender<bool>, leads: bool) -> bool {
+    leading.send_if_modified(|led| std::mem::replace(led, leads) != leads)
 }
 
 /// One try; true if the lease is ours now.

@@ -14,6 +14,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use futures::StreamExt;
+use immutable_core::native::Installation;
 use kube::{Client, Config};
 use tokio::sync::watch as channel;
 use tokio_util::sync::CancellationToken;
@@ -74,9 +75,10 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let election = tokio::spawn(leader::lead(client.clone(), namespace.clone(), identity(), leading, stop.clone()));
 
     let writer = write::Writer::new(client.clone(), is_leading.clone(), owner.clone(), metrics.clone());
-    let reconciler = Reconciler::new(writer, metrics.clone(), namespace, owner.clone());
+    let installation = Installation { namespace, owner: owner.clone() };
+    let reconciler = Reconciler::new(writer, metrics.clone(), installation.clone());
     tokio::select! {
-        () = work(&client, &owner, is_leading, reconciler, &health, &metrics) => {}
+        () = work(&client, &installation, is_leading, reconciler, &health, &metrics) => {}
         () = told_to_stop() => tracing::info!("stopping"),
     }
     stop.cancel();
@@ -88,13 +90,13 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
 /// Takes in events and makes passes while this replica leads.
 async fn work(
     client: &Client,
-    owner: &str,
+    installation: &Installation,
     mut is_leading: channel::Receiver<bool>,
     mut reconciler: Reconciler,
     health: &Health,
     metrics: &Metrics,
 ) {
-    let mut events = watch::events(client, owner);
+    let mut events = watch::events(client, installation);
     let mut cluster = Cluster::default();
     let mut due = tokio::time::Instant::now();
     loop {

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::StreamExt;
-use immutable_core::native::{Compilation, Compiled, Intent, NativeKind, NativeObject, ObservedSpec, compile, plan};
+use immutable_core::native::{
+    Compilation, Compiled, Installation, Intent, NativeKind, NativeObject, ObservedSpec, compile, plan,
+};
 use immutable_core::policy::PolicyId;
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -32,8 +34,7 @@ const PROOFS_PER_PASS: usize = 20;
 pub(super) struct Reconciler {
     writer: Writer,
     metrics: Metrics,
-    operator_namespace: String,
-    owner: String,
+    installation: Installation,
     proofs: Proofs,
     /// When each compilation of a policy was first seen complete in the cluster.
     written: BTreeMap<PolicyId, (Compiled, Instant)>,
@@ -47,12 +48,11 @@ type Key = (NativeKind, String);
 
 impl Reconciler {
     /// A reconciler that writes through `writer`.
-    pub(super) fn new(writer: Writer, metrics: Metrics, operator_namespace: String, owner: String) -> Self {
+    pub(super) fn new(writer: Writer, metrics: Metrics, installation: Installation) -> Self {
         Self {
             writer,
             metrics,
-            operator_namespace,
-            owner,
+            installation,
             proofs: Proofs::default(),
             written: BTreeMap::new(),
             failures: BTreeMap::new(),
@@ -65,7 +65,7 @@ impl Reconciler {
         let started = Instant::now();
         let now = Timestamp::now();
         let valid = cluster.policies.values().filter_map(|known| known.policy.as_ref().ok());
-        let mut compilation = compile(valid, &self.operator_namespace, now);
+        let mut compilation = compile(valid, &self.installation, now);
         // What cannot be read any more keeps what enforced it before.
         for (id, known) in &cluster.policies {
             if let Err(problems) = &known.policy {
@@ -126,10 +126,8 @@ impl Reconciler {
             let mut intents = Vec::new();
             for intent in stage {
                 let key = key_of(&intent);
-                // Seen in force, it would say that those are too that could not be written.
-                if proves(&intent) && self.covers_failures(&key, compilation) {
-                    self.failures.insert(key, "it waits for what it proves".to_owned());
-                } else {
+                // Seen in force, it would say that those are too that could not be written: it waits for them.
+                if !(proves(&intent) && self.covers_failures(&key, compilation)) {
                     intents.push((key, intent));
                 }
             }
@@ -202,7 +200,7 @@ impl Reconciler {
                 }
             };
             let Some(Ok(policy)) = cluster.policies.get(id).map(|known| &known.policy) else { continue };
-            let target = target(policy, compiled, &cluster.namespaces, &self.operator_namespace);
+            let target = target(policy, compiled, &cluster.namespaces, &self.installation.namespace);
             // A namespace may have come for a policy that had none.
             let has_come = target.is_ok() && matches!(self.proofs.state(id, compiled), ProofState::NothingToProve(_));
             if made >= PROOFS_PER_PASS || !(has_come || self.proofs.is_due(id, compiled, now)) {
@@ -260,7 +258,7 @@ impl Reconciler {
         if cluster.owner.is_none() && !compiled.admission_policies.is_empty() {
             let message = format!(
                 "the ClusterRole {}, which owns what is compiled, is missing or is being deleted; install it again",
-                self.owner
+                self.installation.owner
             );
             return Progress::Failed("OwnerMissing", message);
         }
@@ -321,10 +319,10 @@ fn key_of(intent: &Intent) -> Key {
 }
 
 fn proves(intent: &Intent) -> bool {
-    match intent {
-        Intent::Apply(NativeObject::Policy(policy)) => policy.proves,
-        Intent::Apply(NativeObject::Binding(binding)) => binding.proves,
-        Intent::Delete { .. } => false,
+    let Intent::Apply(object) = intent else { return false };
+    match &**object {
+        NativeObject::Policy(policy) => policy.proves,
+        NativeObject::Binding(binding) => binding.proves,
     }
 }
 

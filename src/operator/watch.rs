@@ -1,7 +1,7 @@
 //! Watches -> events. One slow or forbidden kind does not stop the others: each has its own backoff.
 
 use futures::stream::{BoxStream, StreamExt, select_all};
-use immutable_core::native::{MANAGED_BY, NativeKind, Owner};
+use immutable_core::native::{INSTALLATION_LABEL, Installation, MANAGED_BY, NativeKind, Owner};
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::api::{Api, ApiResource, DynamicObject, PartialObjectMeta};
@@ -16,17 +16,18 @@ use super::cluster::{Change, Event, NamespaceFacts};
 const PAGE_SIZE: u32 = 100;
 
 /// Every watch of the operator, as one stream of events.
-pub(super) fn events(client: &Client, owner: &str) -> BoxStream<'static, Event> {
+pub(super) fn events(client: &Client, installation: &Installation) -> BoxStream<'static, Event> {
     let custom = |kind: &str, plural: &str| {
         let gvk = GroupVersionKind::gvk(crate::api::GROUP, "v1alpha1", kind);
         Api::<DynamicObject>::all_with(client.clone(), &ApiResource::from_gvk_with_plural(&gvk, plural))
     };
     let native = |kind: NativeKind| Api::<DynamicObject>::all_with(client.clone(), &native_resource(kind));
     let config = || watcher::Config::default().page_size(PAGE_SIZE);
-    let ours = || config().labels(&format!("{}={}", MANAGED_BY.0, MANAGED_BY.1));
+    let ours =
+        || config().labels(&format!("{}={},{INSTALLATION_LABEL}={}", MANAGED_BY.0, MANAGED_BY.1, installation.label()));
     let namespaces = Api::<PartialObjectMeta<Namespace>>::all(client.clone());
     let owners = Api::<PartialObjectMeta<ClusterRole>>::all(client.clone());
-    let named = config().fields(&format!("metadata.name={owner}"));
+    let named = config().fields(&format!("metadata.name={}", installation.owner));
     select_all([
         changes(
             custom("ClusterImmutablePolicy", "clusterimmutablepolicies"),

@@ -11,6 +11,7 @@ use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::GroupVersionKind;
 use kube::{Client, Resource, ResourceExt};
+use serde_json::Value;
 use tokio::sync::watch;
 
 use super::watch::native_resource;
@@ -125,9 +126,33 @@ impl Writer {
                 return Err(WriteError::NotOurs { kind: object.kind().name(), name: object.name().to_owned() });
             }
         }
-        let patch = Patch::Apply(object.manifest(Some(&owner)));
+        let manifest = object.manifest(Some(&owner));
+        let patch = Patch::Apply(&manifest);
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
-        self.call("apply", object.kind().name(), api.patch(object.name(), &parameters, &patch)).await
+        let apply = || self.call("apply", object.kind().name(), api.patch(object.name(), &parameters, &patch));
+        // An apply leaves what others added to a list, a match condition or an action, beside what is ours. That
+        // can switch off what is enforced, and can be refused as a whole.
+        match apply().await {
+            Ok(stored) if stored.data.get("spec") == manifest.get("spec") => Ok(stored),
+            Ok(_) => self.replace_spec(object, &manifest).await,
+            Err(error) if error.code() == 422 => {
+                self.replace_spec(object, &manifest).await.map_err(|_| error)?;
+                apply().await
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes the whole spec of an object that is there, whoever owns its parts.
+    async fn replace_spec(&self, object: &NativeObject, manifest: &Value) -> Result<DynamicObject, WriteError> {
+        let mut spec = manifest.get("spec").cloned().unwrap_or_default();
+        if let Some(fields) = spec.as_object_mut() {
+            fields.insert("$patch".to_owned(), Value::from("replace"));
+        }
+        let patch = Patch::Strategic(serde_json::json!({"spec": spec}));
+        let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let api = self.native(object.kind());
+        self.call("replace", object.kind().name(), api.patch(object.name(), &parameters, &patch)).await
     }
 
     /// The owner as it is at this moment: with a stale uid garbage collection would delete what was just written.
@@ -206,9 +231,9 @@ async fn within_deadline<T>(future: impl Future<Output = kube::Result<T>>) -> Re
 /// Whether it carries our label or our owner: then a missing source is damage to repair, not somebody else's object.
 fn is_ours(object: &DynamicObject, owner: &Owner) -> bool {
     let (key, value) = immutable_core::native::MANAGED_BY;
-    let labelled = object.labels().get(key).is_some_and(|label| label == value);
-    let owned = object.owner_references().iter().any(|reference| reference.uid == owner.uid);
-    !object.annotations().contains_key(SOURCE_ANNOTATION) && (labelled || owned)
+    let has_label = object.labels().get(key).is_some_and(|label| label == value);
+    let is_owned = object.owner_references().iter().any(|reference| reference.uid == owner.uid);
+    !object.annotations().contains_key(SOURCE_ANNOTATION) && (has_label || is_owned)
 }
 
 fn is_not_found(error: &kube::Error) -> bool {

@@ -1,11 +1,12 @@
 //! The API server's own CEL library, without an API server: `cel-evaluate`.
 
-use std::process::Stdio;
+use std::{collections::BTreeMap, process::Stdio};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use immutable_core::{
-    native::{AdmissionPolicy, NativeObject, compile},
+    native::{Installation, NativeObject, compile},
     policy::Policy,
+    selector::LabelSelector,
 };
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -22,6 +23,8 @@ pub(crate) struct Evaluator {
     _process: Child,
     requests: ChildStdin,
     answers: Lines<BufReader<ChildStdout>>,
+    /// The label selector of each compiled policy's binding, which the process knows nothing of.
+    selectors: BTreeMap<String, LabelSelector>,
 }
 
 /// What one compiled policy says.
@@ -45,21 +48,15 @@ pub(crate) struct Judgement {
     pub(crate) max_expression: String,
 }
 
+/// What all compiled policies say to a request, or why it cannot be judged.
+pub(crate) type Judged = Result<Vec<Judgement>, String>;
+
 #[derive(Deserialize)]
 struct Answer {
     #[serde(default)]
     error: String,
     #[serde(default)]
     results: Vec<Judgement>,
-}
-
-/// The compiled policies of a policy.
-pub(crate) fn compiled(policy: &Policy) -> Result<Vec<AdmissionPolicy>> {
-    let compilation = compile([policy], "immutable-system", Timestamp::UNIX_EPOCH);
-    for (id, compiled) in &compilation.policies {
-        ensure!(compiled.error.is_none(), "{id}: {:?}", compiled.error);
-    }
-    Ok(compilation.admission_policies.into_values().collect())
 }
 
 impl Evaluator {
@@ -70,6 +67,8 @@ impl Evaluator {
     pub(crate) async fn start(policy: &Policy) -> Result<Self> {
         let program = support::binary("cel-evaluate").await?;
         let mut process = Command::new(program)
+            // A third of its time would go into collecting garbage.
+            .env("GOGC", "1000")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -77,20 +76,30 @@ impl Evaluator {
             .context("start cel-evaluate")?;
         let mut requests = process.stdin.take().context("no standard input")?;
         let mut answers = BufReader::new(process.stdout.take().context("no standard output")?).lines();
+        let compilation = compile([policy], &installation(), Timestamp::UNIX_EPOCH);
+        for (id, compiled) in &compilation.policies {
+            ensure!(compiled.error.is_none(), "{id}: {:?}", compiled.error);
+        }
+        let selectors = compilation
+            .bindings
+            .values()
+            .map(|binding| (binding.spec.policy_name.clone(), binding.spec.match_resources.object_selector.clone()))
+            .collect();
+        let admission_policies = compilation.admission_policies.into_values();
         let manifests: Vec<Value> =
-            compiled(policy)?.into_iter().map(|policy| NativeObject::Policy(policy).manifest(None)).collect();
+            admission_policies.map(|policy| NativeObject::Policy(policy).manifest(None)).collect();
         requests.write_all(format!("{}\n", json!({"policies": manifests})).as_bytes()).await?;
         let ready = answers.next_line().await?.context("cel-evaluate ended")?;
         ensure!(ready.contains("compiled"), "policy {}: {ready}", policy.id);
-        Ok(Self { _process: process, requests, answers })
+        Ok(Self { _process: process, requests, answers, selectors })
     }
 
-    /// What all compiled policies say to each request.
+    /// What all compiled policies say to each request, or why it cannot be judged.
     ///
     /// # Errors
-    /// When a request cannot be judged.
-    pub(crate) async fn judge(&mut self, requests: &[Value]) -> Result<Vec<Vec<Judgement>>> {
-        let Self { requests: input, answers, .. } = self;
+    /// When there is no answer.
+    pub(crate) async fn judge(&mut self, requests: &[Value]) -> Result<Vec<Judged>> {
+        let Self { requests: input, answers, selectors, .. } = self;
         // At the same time: neither side can hold all.
         let write = async {
             for request in requests {
@@ -104,16 +113,30 @@ impl Evaluator {
             for request in requests {
                 let line = answers.next_line().await?.context("cel-evaluate ended")?;
                 let answer: Answer = serde_json::from_str(&line).with_context(|| format!("read {line}"))?;
-                if !answer.error.is_empty() {
-                    bail!("{request}: {}", answer.error);
-                }
-                judgements.push(answer.results);
+                judgements.push(if answer.error.is_empty() {
+                    let bound = |judgement: &Judgement| {
+                        selectors.get(&judgement.policy).is_some_and(|selector| selects(selector, request))
+                    };
+                    Ok(answer.results.into_iter().filter(bound).collect())
+                } else {
+                    Err(answer.error)
+                });
             }
             Ok::<_, anyhow::Error>(judgements)
         };
         let ((), judgements) = tokio::try_join!(write, read)?;
         Ok(judgements)
     }
+}
+
+/// Whether a binding's selector matches: as the API server does it, the object as it is or as it was.
+fn selects(selector: &LabelSelector, request: &Value) -> bool {
+    ["object", "oldObject"].into_iter().filter(|which| request[which].is_object()).any(|which| {
+        let labels = request[which]["metadata"]["labels"].as_object();
+        let labels = labels.into_iter().flatten();
+        let labels = labels.map(|(key, value)| (key.clone(), value.as_str().unwrap_or_default().to_owned()));
+        selector.matches(&labels.collect())
+    })
 }
 
 /// The request by which somebody creates an object.
@@ -147,7 +170,11 @@ fn request(object: &Value, operation: &str) -> Value {
 }
 
 /// The messages of the denials in alphabetical order; an expression that cannot be evaluated is a message too.
-pub(crate) fn denials(judgements: &[Judgement]) -> Vec<String> {
+pub(crate) fn denials(judged: &Judged) -> Vec<String> {
+    let judgements = match judged {
+        Ok(judgements) => judgements,
+        Err(error) => return vec![format!("NOT JUDGED: {error}")],
+    };
     let mut messages: Vec<String> =
         judgements
             .iter()
@@ -162,4 +189,9 @@ pub(crate) fn denials(judgements: &[Judgement]) -> Vec<String> {
             .collect();
     messages.sort_unstable();
     messages
+}
+
+/// The installation whose objects the tests compile.
+fn installation() -> Installation {
+    Installation { namespace: "immutable-system".to_owned(), owner: "immutable-operator-owner".to_owned() }
 }

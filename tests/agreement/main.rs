@@ -4,8 +4,10 @@
 mod support;
 
 mod corpus;
+mod costs;
 mod evaluator;
 mod images;
+mod on_library;
 mod on_server;
 mod policies;
 mod random;

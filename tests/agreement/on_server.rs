@@ -92,12 +92,12 @@ async fn report(server: &Server, differences: Vec<Difference>) -> Result<()> {
     for (signature, difference) in by_sort.iter().take(SHOWN) {
         let place = difference.place;
         let smallest = shrink(&difference.object, async |candidate| {
-            let outcome = compare_at(server, place, candidate).await;
+            let difference = difference_at(server, place, candidate).await;
             // What fails for another reason is another difference.
-            Ok(outcome.is_ok_and(|outcome| outcome.difference.is_some_and(|found| found.signature == *signature)))
+            Ok(difference.is_ok_and(|found| found.is_some_and(|found| found.signature == *signature)))
         })
         .await?;
-        let what = compare_at(server, place, &smallest).await?.difference.map_or(String::new(), |found| found.what);
+        let what = difference_at(server, place, &smallest).await?.map_or(String::new(), |found| found.what);
         write!(shown, "\n{signature}\npolicy {}: {smallest}\n{what}\n", server.places[place].policy.id)?;
     }
     ensure!(by_sort.is_empty(), "{count} differences of {} sorts, each made small:\n{shown}", by_sort.len());
@@ -106,6 +106,10 @@ async fn report(server: &Server, differences: Vec<Difference>) -> Result<()> {
 
 /// Compares what some policies say of an object.
 async fn compare(server: &Server, number: usize, object: &Value) -> Result<Outcome> {
+    let stored = match stored(server, object).await? {
+        Ok(stored) => stored,
+        Err(message) => return Ok(Outcome { refused: Some(message), ..Outcome::default() }),
+    };
     let mut outcome = Outcome::default();
     let of_pods = policies::of_pods().len();
     let of_strategies = server.places.len() - of_pods;
@@ -114,10 +118,7 @@ async fn compare(server: &Server, number: usize, object: &Value) -> Result<Outco
         places.extend((0..POLICIES_EACH).map(|turn| of_pods + (number + turn) % of_strategies));
     }
     for place in places {
-        let at = compare_at(server, place, object).await?;
-        if at.refused.is_some() {
-            return Ok(at);
-        }
+        let at = compare_at(server, place, object, &stored).await?;
         outcome.judged += at.judged;
         outcome.denied += at.denied;
         outcome.difference = outcome.difference.or(at.difference);
@@ -125,20 +126,32 @@ async fn compare(server: &Server, number: usize, object: &Value) -> Result<Outco
     Ok(outcome)
 }
 
-/// Compares what one policy says of an object: Rust of the raw file and of the stored object, the server of both.
-async fn compare_at(server: &Server, place: usize, object: &Value) -> Result<Outcome> {
-    let mut outcome = Outcome::default();
-    let stored = match server.store(object).await? {
-        Reply::Accepted(stored) => as_manifest(&stored),
-        Reply::Refused(message) => return Ok(Outcome { refused: Some(message), ..outcome }),
+/// What the API server would store, or why it refuses.
+async fn stored(server: &Server, object: &Value) -> Result<Result<Value, String>> {
+    match server.store(object).await? {
+        Reply::Accepted(stored) => Ok(Ok(as_manifest(&stored))),
+        Reply::Refused(message) => Ok(Err(message)),
         Reply::Denied(message) => anyhow::bail!("denied where no policy is: {message}"),
-    };
+    }
+}
+
+/// The difference at one policy, if there is one.
+async fn difference_at(server: &Server, place: usize, object: &Value) -> Result<Option<Difference>> {
+    match stored(server, object).await? {
+        Ok(stored) => Ok(compare_at(server, place, object, &stored).await?.difference),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Compares what one policy says of an object: Rust of the raw file and of the stored object, the server of both.
+async fn compare_at(server: &Server, place: usize, object: &Value, stored: &Value) -> Result<Outcome> {
+    let mut outcome = Outcome::default();
     let (policy, namespace) = (&server.places[place].policy, server.places[place].namespace.name());
     let expected = |object: &Value| -> Result<Vec<String>> {
         if concerns(policy, object, namespace)? { messages(policy, object) } else { Ok(Vec::new()) }
     };
     let mut all = Vec::new();
-    for (what, object) in [("file", object), ("stored", &stored)] {
+    for (what, object) in [("file", object), ("stored", stored)] {
         let rust = match expected(object) {
             Ok(rust) => rust,
             Err(error) => vec![format!("UNREADABLE {error:#}")],

@@ -76,6 +76,11 @@ pub(crate) fn of_strategies() -> Vec<Settings> {
     vec![strategy("healthy-0", 0), strategy("healthy-50", 50), strategy("healthy-75", 75), strategy("healthy-100", 100)]
 }
 
+/// One of them with everything else at its default.
+pub(crate) fn healthy() -> Settings {
+    settings("healthy", json!({"profile": "Stateless", "rules": {"updateStrategy": {"minHealthyPercent": 90}}}))
+}
+
 /// Rules at every level, so that one object is judged by several compiled policies of a shape.
 pub(crate) fn mixed() -> Settings {
     settings(

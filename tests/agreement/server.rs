@@ -1,7 +1,10 @@
 //! A real API server with policies, each in a namespace of its own.
 
 use anyhow::{Context, Result, bail};
-use immutable_core::{native::compile, policy::Policy};
+use immutable_core::{
+    native::{Installation, compile},
+    policy::Policy,
+};
 use jiff::Timestamp;
 use kube::{Client, api::PostParams, core::Request};
 use serde_json::{Value, json};
@@ -71,7 +74,7 @@ impl Server {
     /// When one is not in force in the end.
     pub(crate) async fn apply(&self) -> Result<()> {
         let policies = self.places.iter().map(|place| &place.policy);
-        for object in compile(policies, "immutable-system", Timestamp::UNIX_EPOCH).objects() {
+        for object in compile(policies, &installation(), Timestamp::UNIX_EPOCH).objects() {
             let manifest = object.manifest(None);
             let created = self.plain.requests().create(Effect::Real, &manifest).await?;
             created.accepted().with_context(|| manifest.to_string())?;
@@ -168,4 +171,9 @@ pub(crate) fn as_manifest(stored: &Value) -> Value {
 /// Whether the object is of the group of the custom kinds.
 pub(crate) fn is_custom(object: &Value) -> bool {
     object["apiVersion"].as_str().is_some_and(|version| version.starts_with(CUSTOM_GROUP))
+}
+
+/// The installation whose objects the tests compile.
+fn installation() -> Installation {
+    Installation { namespace: "immutable-system".to_owned(), owner: "immutable-operator-owner".to_owned() }
 }

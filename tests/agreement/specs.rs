@@ -72,7 +72,7 @@ impl<'a> Generator<'a> {
         self.put(&mut spec, "resources", resources);
         let policy = self.pod_restart_policy();
         self.put(&mut spec, "restartPolicy", policy.map(Value::from));
-        let many = self.random.chance(2);
+        let many = self.random.below(300) == 0;
         let count = if many { 30 } else { 1 + self.random.below(3) };
         let containers = (0..count).map(|index| self.container("c", index)).collect();
         spec.insert("containers".to_owned(), Value::Array(containers));

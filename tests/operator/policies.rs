@@ -22,7 +22,7 @@ pub(crate) struct Policy {
 }
 
 impl Policy {
-    /// A ClusterImmutablePolicy that binds one namespace only, by its label.
+    /// A `ClusterImmutablePolicy` that binds one namespace only, by its label.
     pub(crate) async fn create(namespace: &TestNamespace, spec: Value) -> Result<Self> {
         Self::create_named(namespace, namespace.name(), spec).await
     }
@@ -33,7 +33,7 @@ impl Policy {
         Self::create_from(namespace.requests(), manifest).await
     }
 
-    /// An ImmutablePolicy.
+    /// An `ImmutablePolicy`.
     pub(crate) async fn create_namespaced(namespace: &TestNamespace, name: &str, spec: Value) -> Result<Self> {
         let manifest =
             json!({"apiVersion": API_VERSION, "kind": "ImmutablePolicy", "metadata": {"name": name}, "spec": spec});

@@ -72,6 +72,7 @@ async fn what_others_change_or_delete_is_restored() -> Result<()> {
     ];
     let of_policy = [
         ("validation weakened", json!({"spec": {"validations": [{"expression": "true"}]}})),
+        ("a condition added", json!({"spec": {"matchConditions": [{"name": "never", "expression": "false"}]}})),
         ("failure policy weakened", json!({"spec": {"failurePolicy": "Ignore"}})),
     ];
     let policies = of_both.iter().chain(&of_policy).map(|damage| ("ValidatingAdmissionPolicy", compiled, damage));
@@ -83,11 +84,20 @@ async fn what_others_change_or_delete_is_restored() -> Result<()> {
         if patch.is_null() {
             requests.delete(Effect::Real, &object).await?.accepted()?;
         } else {
-            requests.patch(Effect::Real, &object, &Patch::Merge(patch.clone()), None).await?.accepted()?;
+            requests
+                .patch(Effect::Real, &object, &Patch::Merge(patch.clone()), None)
+                .await?
+                .accepted()
+                .with_context(|| format!("{kind}, {what}"))?;
         }
         wait_until(&format!("{kind}, {what}, to be restored"), GENEROUS, async || {
             let now = essence(policy.native().await?);
-            ensure!(now == before, "{now:?}");
+            for (name, policy) in &before.policies {
+                ensure!(now.policies.get(name) == Some(policy), "{name}: {:?}", now.policies.get(name));
+            }
+            for (name, binding) in &before.bindings {
+                ensure!(now.bindings.get(name) == Some(binding), "{name}: {:?}", now.bindings.get(name));
+            }
             Ok(())
         })
         .await?;

@@ -1,109 +1,142 @@
-//! A bad policy is refused by the API server, with a message that says what to write.
+//! A bad policy is refused by the API server with a message that says what to write.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use crate::policies::cluster_policy;
-use crate::support::{Effect, Operator, Requests};
+use crate::policies::{Policy, cluster_policy};
+use crate::support::{Effect, Operator, TestNamespace};
 
-/// A spec with a mistake, and what the refusal must say.
-fn mistakes() -> Vec<(Value, &'static str)> {
-    let matching = |value: Value| json!({"profile": "Stateless", "match": value});
-    let rules = |value: Value| json!({"profile": "Stateless", "rules": value});
-    let custom = |field: &str, value: Value| {
+/// The refusal of a spec by the API server.
+async fn refusal(namespace: &TestNamespace, spec: &Value) -> Result<String> {
+    let manifest = cluster_policy("refused", spec.clone());
+    let answer = namespace.requests().create(Effect::DryRun, &manifest).await?;
+    answer.rejected().with_context(|| format!("{spec}"))
+}
+
+/// Specs that must be refused, each with what the message must say.
+fn bad_specs() -> Vec<(Value, &'static [&'static str])> {
+    let matching = |matching: Value| json!({"profile": "Stateless", "match": matching});
+    let selector = |selector: Value| matching(json!({"selector": selector}));
+    let expression = |expression: Value| selector(json!({"matchExpressions": [expression]}));
+    let rule = |rule: &str, settings: Value| json!({"rules": {rule: settings}});
+    let custom = |change: Value| {
         let mut custom = json!({
             "apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "resource": "rollouts", "podTemplates": ["/spec/template"],
         });
-        custom[field] = value;
+        for (key, value) in change.as_object().into_iter().flatten() {
+            custom[key] = value.clone();
+        }
         matching(json!({"customWorkloads": [custom]}))
     };
-    let expression = |value: Value| matching(json!({"selector": {"matchExpressions": [value]}}));
     vec![
-        (json!({}), "set spec.profile or name a rule in spec.rules"),
+        (json!({}), &["the policy has no rule; set spec.profile or name a rule in spec.rules"]),
+        (json!({"profile": "None", "enforcement": "Enforce"}), &["set spec.profile or name a rule in spec.rules"]),
+        (rule("imageTag", json!({"enforcement": "Disabled"})), &["the policy has no rule"]),
+        (json!({"profile": "Stateles"}), &["Stateless", "Stateful", "Infrastructure", "None"]),
+        (json!({"profile": "Stateless", "enforcement": "Off"}), &["Audit", "Warn", "Enforce"]),
+        (rule("imageTag", json!({"enforcement": "Off"})), &["Disabled"]),
+        (selector(json!({"matchLabels": {"-bad": "x"}})), &["write label keys as [PREFIX/]NAME"]),
+        (selector(json!({"matchLabels": {"a/b/c": "x"}})), &["write label keys as [PREFIX/]NAME"]),
+        (selector(json!({"matchLabels": {"good": "not good"}})), &["write label values of at most 63"]),
+        (expression(json!({"key": "tier", "operator": "In"})), &["In and NotIn need at least one value"]),
         (
-            json!({"profile": "None", "rules": {"imageTag": {"enforcement": "Disabled"}}}),
-            "set spec.profile or name a rule",
+            expression(json!({"key": "tier", "operator": "Exists", "values": ["x"]})),
+            &["Exists and DoesNotExist take none"],
         ),
-        (json!({"profile": "Statless"}), "\"Stateless\", \"Stateful\", \"Infrastructure\", \"None\""),
-        (json!({"profile": "Stateless", "enforcement": "On"}), "\"Audit\", \"Warn\", \"Enforce\""),
-        (rules(json!({"imageTag": {"enforcement": "Off"}})), "\"Disabled\""),
-        (rules(json!({"imageTags": {}})), "unknown field \"spec.rules.imageTags\""),
+        (expression(json!({"key": "not good", "operator": "Exists"})), &["write a label key as [PREFIX/]NAME"]),
+        (expression(json!({"key": "tier", "operator": "Like", "values": ["x"]})), &["NotIn", "DoesNotExist"]),
         (
-            rules(json!({"imageTag": {"forbiddenTags": ["a b"]}})),
-            "write a tag such as stable or a pattern such as pr-*",
+            matching(json!({"namespaces": {"selector": {"matchExpressions": [{"key": "tier", "operator": "NotIn"}]}}})),
+            &["In and NotIn need at least one value"],
         ),
-        (rules(json!({"imageTag": {"forbiddenTags": [""]}})), "forbiddenTags[0]"),
-        (rules(json!({"imageTag": {"forbiddenTags": vec!["x"; 33]}})), "at most 32 items"),
-        (rules(json!({"updateStrategy": {"minHealthyPercent": 101}})), "less than or equal to 100"),
-        (rules(json!({"updateStrategy": {"minHealthyPercent": -1}})), "greater than or equal to 0"),
-        (rules(json!({"resourceLimits": {"required": []}})), "at least 1 items"),
-        (rules(json!({"probes": {"required": ["ready"]}})), "\"readiness\", \"liveness\", \"startup\""),
-        (rules(json!({"capabilities": {"allowed": ["net_admin"]}})), "write capabilities in capitals"),
-        (matching(json!({"selector": {"matchLabels": {"a b": "c"}}})), "write label keys as [PREFIX/]NAME"),
-        (matching(json!({"selector": {"matchLabels": {"a": "b c"}}})), "write label values"),
-        (expression(json!({"key": "a b", "operator": "Exists"})), "write a label key"),
-        (expression(json!({"key": "a", "operator": "In"})), "In and NotIn need at least one value"),
-        (expression(json!({"key": "a", "operator": "Exists", "values": ["b"]})), "Exists and DoesNotExist take none"),
-        (expression(json!({"key": "a", "operator": "Near", "values": ["b"]})), "\"DoesNotExist\""),
-        (matching(json!({"namespaces": {"names": ["Shop"]}})), "write names of namespaces"),
-        (matching(json!({"namespaces": {"selector": {"matchLabels": {"/a": "b"}}}})), "write label keys"),
-        (matching(json!({"kinds": ["Deploy"]})), "\"Deployment\""),
-        (custom("apiVersion", json!("v1")), "write GROUP/VERSION"),
-        (custom("kind", json!("rollout")), "write the kind as in manifests"),
-        (custom("resource", json!("Rollouts")), "write the plural"),
-        (custom("podTemplates", json!(["spec.template"])), "write the paths of pod templates"),
-        (custom("podTemplates", json!([])), "at least 1 items"),
-        (json!({"profile": "Stateless", "suspend": {"until": "tomorrow", "reason": "x"}}), "date-time"),
+        (matching(json!({"namespaces": {"names": ["Shop"]}})), &["write names of namespaces: lower-case letters"]),
+        (matching(json!({"namespaces": {"exclude": ["a.b"]}})), &["write names of namespaces: lower-case letters"]),
+        (matching(json!({"kinds": ["Deploy"]})), &["Deployment", "StatefulSet"]),
         (
-            json!({"profile": "Stateless", "suspend": {"until": "2100-01-01T00:00:00Z"}}),
-            "spec.suspend.reason: Required value",
+            rule("imageTag", json!({"forbiddenTags": ["in valid"]})),
+            &["write a tag such as stable or a pattern such as pr-*"],
         ),
+        (rule("imageTag", json!({"forbiddenTags": [""]})), &["at least 1 chars"]),
+        (rule("imageTag", json!({"forbiddenTags": vec!["x"; 33]})), &["must have at most 32 items"]),
+        (rule("updateStrategy", json!({"minHealthyPercent": 101})), &["less than or equal to 100"]),
+        (rule("updateStrategy", json!({"minHealthyPercent": -1})), &["greater than or equal to 0"]),
+        (rule("resourceLimits", json!({"required": []})), &["at least 1 items"]),
+        (rule("resourceLimits", json!({"required": ["limits.gpu"]})), &["limits.memory"]),
+        (rule("probes", json!({"required": ["ready"]})), &["readiness"]),
+        (rule("imagePullPolicy", json!({"allowed": ["Sometimes"]})), &["IfNotPresent"]),
+        (rule("capabilities", json!({"allowed": ["net_admin"]})), &["write capabilities in capitals"]),
+        (rule("capabilities", json!({"allowed": ["CAP_NET_RAW"]})), &["without CAP_, such as NET_BIND_SERVICE"]),
+        (
+            json!({"profile": "Stateless", "suspend": {"until": "2030-01-01T00:00:00Z"}}),
+            &["spec.suspend.reason: Required value"],
+        ),
+        (
+            json!({"profile": "Stateless", "suspend": {"until": "2030-01-01T00:00:00Z", "reason": ""}}),
+            &["at least 1 chars"],
+        ),
+        (json!({"profile": "Stateless", "suspend": {"until": "tomorrow", "reason": "x"}}), &["date-time"]),
+        (custom(json!({"apiVersion": "v1"})), &["write GROUP/VERSION, such as argoproj.io/v1alpha1"]),
+        (custom(json!({"kind": "rollout"})), &["write the kind as in manifests, such as Rollout"]),
+        (custom(json!({"resource": "Rollouts"})), &["write the plural as the API server serves it, such as rollouts"]),
+        (
+            custom(json!({"podTemplates": ["spec.template"]})),
+            &["write the paths of pod templates, such as /spec/template"],
+        ),
+        (custom(json!({"podTemplates": []})), &["at least 1 items"]),
+        // Strict validation, as kubectl asks for by default.
+        (rule("imageTags", json!({})), &["unknown field \"spec.rules.imageTags\""]),
+        (rule("imageTag", json!({"enforcment": "Warn"})), &["unknown field \"spec.rules.imageTag.enforcment\""]),
     ]
 }
 
 #[tokio::test]
 async fn a_bad_policy_is_refused_with_what_to_write() -> Result<()> {
     let (cluster, _) = Operator::shared().await?;
-    let requests = Requests::new(cluster.client().await?, "default");
-    for (spec, expected) in mistakes() {
-        let policy = cluster_policy("mistake", spec.clone());
-        let refusal = requests.create(Effect::DryRun, &policy).await?.rejected()?;
-        ensure!(refusal.contains(expected), "{spec}: {refusal}");
-        ensure!(!refusal.contains("should match '"), "{spec}: a bare regular expression is no help: {refusal}");
+    let namespace = cluster.namespace(&[]).await?;
+    let mut wrong = Vec::new();
+    for (spec, texts) in bad_specs() {
+        match refusal(&namespace, &spec).await {
+            Err(error) => wrong.push(format!("{error:#}")),
+            Ok(message) => {
+                if !texts.iter().all(|text| message.contains(text)) {
+                    wrong.push(format!("{spec}: {texts:?} is not in: {message}"));
+                }
+                // A regular expression says nothing to a person.
+                if message.contains("should match '") {
+                    wrong.push(format!("{spec}: a bare regular expression: {message}"));
+                }
+            }
+        }
     }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     Ok(())
 }
 
 #[tokio::test]
 async fn what_the_api_server_takes_the_operator_can_read() -> Result<()> {
     let (cluster, _) = Operator::shared().await?;
-    let requests = Requests::new(cluster.client().await?, "default");
+    let namespace = cluster.namespace(&[]).await?;
     let everything = json!({
-        "profile": "Stateful",
-        "enforcement": "Warn",
-        "suspend": {"until": "2100-01-01T00:00:00Z", "reason": "incident 4711"},
+        "profile": "Stateful", "enforcement": "Warn", "controllerCreated": "Enforce",
+        "suspend": {"until": "2030-01-01T00:00:00.5+02:00", "reason": "x"},
         "match": {
-            "namespaces": {"selector": {"matchLabels": {"kubernetes.io/metadata.name": "shop"}}, "names": ["shop"], "exclude": ["legacy"]},
-            "kinds": ["Deployment", "StatefulSet"],
-            "selector": {"matchLabels": {"tier": ""}, "matchExpressions": [{"key": "a.b/c_d", "operator": "NotIn", "values": ["x", ""]}]},
-            "customWorkloads": [{"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "resource": "rollouts",
-                "podTemplates": ["/spec/template"], "controllerUser": "system:serviceaccount:argo-rollouts:argo-rollouts"}],
+            "namespaces": {"selector": {"matchLabels": {"example.com/env": ""}}, "names": ["shop"], "exclude": ["legacy"]},
+            "kinds": ["Deployment"], "selector": {"matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["a_b.c-d"]}]},
+            "customWorkloads": [{
+                "apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "resource": "rollouts", "podTemplates": ["/spec/template"],
+                "controllerUser": "system:serviceaccount:argo-rollouts:argo-rollouts",
+            }],
         },
         "rules": {
-            "imageTag": {"forbiddenTags": ["stable", "main", "pr-*", "v?"]},
-            "imageDigest": {"enforcement": "Warn"},
-            "probes": {"enforcement": "Disabled"},
-            "capabilities": {"allowed": []},
-            "imagePullPolicy": {"allowed": ["Always", "Never"]},
-            "resourceLimits": {"required": ["limits.cpu", "requests.ephemeral-storage"]},
-            "updateStrategy": {"minHealthyPercent": 0},
-            "immutableConfig": {"kinds": ["ConfigMap", "Secret"]},
+            "imageTag": {"forbiddenTags": ["stable", "pr-*", "v?.x"]}, "updateStrategy": {"minHealthyPercent": 0},
+            "capabilities": {"allowed": []}, "probes": {"required": ["liveness", "startup"]},
+            "immutableConfig": {"kinds": ["Secret"]}, "imagePullPolicy": {"allowed": ["Never"]},
         },
-        "controllerCreated": "Enforce",
     });
-    let stored = requests.create(Effect::DryRun, &cluster_policy("everything", everything)).await?.accepted()?;
-    let policy: immutable_operator::api::ClusterImmutablePolicy = serde_json::from_value(stored)?;
-    let problems = policy.validate().err().unwrap_or_default();
-    ensure!(problems.is_empty(), "{problems:?}");
-    Ok(())
+    let name = format!("everything-{}", namespace.name());
+    let policy = Policy::create_from(namespace.requests(), cluster_policy(&name, everything)).await?;
+    policy.reports("Ready", "True", "Suspended").await?;
+    policy.edit(json!({"suspend": null})).await?;
+    policy.reports("Ready", "True", "Compiled").await?;
+    policy.delete().await
 }

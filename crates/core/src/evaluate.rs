@@ -180,7 +180,7 @@ fn judge_template(rule: &EffectiveRule, views: &TemplateViews<'_>, findings: &mu
             ImagePointer::Container(list, index) => format!("{pod_pointer}/{}/{index}/image", list.field()),
             ImagePointer::Volume(index) => format!("{pod_pointer}/volumes/{index}/image/reference"),
         };
-        findings.extend(first_case(rule.rule, &rule.checks.images, &image.view, || image.about.clone(), base));
+        findings.extend(first_case(rule.rule, rule.checks.image_cases(), &image.view, || image.about.clone(), base));
     }
     for check in rule.checks.containers.iter().filter(|check| !(check.linux_only && pod.is_windows())) {
         for (index, view) in &views.containers {
@@ -208,14 +208,14 @@ fn judge_strategy(rule: &EffectiveRule, workload: &Workload, findings: &mut Vec<
 }
 
 /// The first case that holds is the finding.
-fn first_case<S: Subject>(
+fn first_case<'c, S: Subject>(
     rule: RuleId,
-    cases: &[Case<S>],
+    cases: impl IntoIterator<Item = &'c Case<S>>,
     view: &S::View<'_>,
     about: impl FnOnce() -> About,
     base: impl FnOnce() -> String,
 ) -> Option<Finding> {
-    let case = cases.iter().find(|case| case.holds(view))?;
+    let case = cases.into_iter().find(|case| case.holds(view))?;
     Some(Finding {
         rule,
         about: about(),

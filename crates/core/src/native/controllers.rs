@@ -34,9 +34,14 @@ const fn controller(account: &'static str, serves: Kind, makes: Kind) -> Control
 
 /// The users whose objects of a shape come from templates that this policy judges.
 pub(crate) fn excused_users(policy: &Policy, shape: &Shape) -> Vec<String> {
+    if names_a_label_of_controllers(policy) {
+        return Vec::new();
+    }
     let makes: &[Kind] = match shape {
         Shape::Pod => &[Kind::Pod],
-        Shape::Template(_) => &[Kind::ReplicaSet, Kind::Job],
+        Shape::Template(kinds) if kinds.contains(&Kind::ReplicaSet) || kinds.contains(&Kind::Job) => {
+            &[Kind::ReplicaSet, Kind::Job]
+        }
         _ => return Vec::new(),
     };
     let (excused, judged_anew): (Vec<&Controller>, Vec<&Controller>) = CONTROLLERS
@@ -54,6 +59,27 @@ pub(crate) fn excused_users(policy: &Policy, shape: &Shape) -> Vec<String> {
     users
 }
 
+/// Labels that controllers add to what they make: a selector that names one is satisfied by what they make alone,
+/// and no template was judged before.
+const LABELS_OF_CONTROLLERS: [&str; 9] = [
+    "pod-template-hash",
+    "pod-template-generation",
+    "controller-revision-hash",
+    "controller-uid",
+    "job-name",
+    "batch.kubernetes.io/controller-uid",
+    "batch.kubernetes.io/job-name",
+    "apps.kubernetes.io/pod-index",
+    "statefulset.kubernetes.io/pod-name",
+];
+
+fn names_a_label_of_controllers(policy: &Policy) -> bool {
+    let selector = &policy.matching.selector;
+    let keys =
+        selector.match_labels.keys().chain(selector.match_expressions.iter().map(|requirement| &requirement.key));
+    keys.into_iter().any(|key| LABELS_OF_CONTROLLERS.contains(&key.as_str()))
+}
+
 /// What the policy leaves open or judges anew because it does not judge every kind, for the status.
 pub(crate) fn gaps(policy: &Policy) -> Vec<String> {
     let mut gaps: Vec<String> = CONTROLLERS
@@ -66,6 +92,9 @@ pub(crate) fn gaps(policy: &Policy) -> Vec<String> {
             )
         })
         .collect();
+    if names_a_label_of_controllers(policy) {
+        gaps.push("match.selector names a label that controllers add: what they make is judged anew".to_owned());
+    }
     gaps.extend(
         policy
             .custom_workloads()

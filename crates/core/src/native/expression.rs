@@ -7,6 +7,7 @@ use crate::rules::{Case, Field, IS_INIT, Subject, cel_printable, quote};
 use crate::selector::{LabelSelector, Operator};
 use crate::workload::ContainerType;
 
+use super::clean::clean;
 use super::custom;
 use super::objects::NamedExpression;
 use super::shape::{Shape, optional_list};
@@ -34,7 +35,10 @@ pub(crate) fn variables(shape: &Shape, rules: &[&EffectiveRule], selector: &Labe
     variables.extend(rule_variables);
     variables.push(variable("findings", findings.join(" + ")));
     variables.push(variable("untouched", untouched(shape, rules, selector)));
-    variables.push(variable("passes", "variables.untouched || variables.findings.size() == 0".to_owned()));
+    // The message is made for every request, also for those that pass, and shares nothing with the validation:
+    // so whether an object passes is found out without making sentences.
+    let clean = clean(shape, rules).unwrap_or_else(|| "variables.findings.size() == 0".to_owned());
+    variables.push(variable("passes", format!("variables.untouched || {clean}")));
     keep_used(variables)
 }
 
@@ -128,7 +132,7 @@ fn rule_expression(shape: &Shape, rule: &EffectiveRule) -> Vec<String> {
     let mut lists = Vec::new();
     if shape.pod_spec("object").is_some() {
         if !rule.checks.images.is_empty() {
-            lists.push(found("variables.images", &rule.checks.images, &format!("{tag} + i.at")));
+            lists.push(found("variables.images", rule.checks.image_cases(), &format!("{tag} + i.at")));
         }
         for check in &rule.checks.containers {
             let judged = check.lists.iter().filter(|list| shape.lists().contains(list)).count();
@@ -173,9 +177,10 @@ fn rule_expression(shape: &Shape, rule: &EffectiveRule) -> Vec<String> {
 }
 
 /// A list with one sentence for each subject for which a case holds.
-fn found<S: Subject>(list: &str, cases: &[Case<S>], prefix: &str) -> String {
+fn found<'c, S: Subject>(list: &str, cases: impl IntoIterator<Item = &'c Case<S>>, prefix: &str) -> String {
+    let cases: Vec<&Case<S>> = cases.into_iter().collect();
     let variable = S::VARIABLE;
-    if let [only] = cases
+    if let [only] = cases.as_slice()
         && only.list_cel().is_none()
     {
         return format!("{list}.map({variable}, {}, {prefix} + {})", only.cel(), sentence(only));

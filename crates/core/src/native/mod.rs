@@ -5,6 +5,7 @@
 //! expression through [`crate::rules::quote`].
 
 mod binding;
+mod clean;
 mod controllers;
 mod custom;
 mod expression;
@@ -13,6 +14,8 @@ mod names;
 mod objects;
 mod plan;
 mod shape;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
@@ -25,9 +28,9 @@ use crate::workload::Kind;
 pub use expression::PROBE;
 pub use message::{line, message};
 pub use objects::{
-    API_VERSION, AdmissionBinding, AdmissionBindingSpec, AdmissionPolicy, AdmissionPolicySpec, HASH_LABEL, MANAGED_BY,
-    MatchResources, NamedExpression, NativeKind, NativeObject, Owner, POLICIES_ANNOTATION, ResourceRule,
-    SOURCE_ANNOTATION, Validation,
+    API_VERSION, AdmissionBinding, AdmissionBindingSpec, AdmissionPolicy, AdmissionPolicySpec, HASH_LABEL,
+    INSTALLATION_LABEL, MANAGED_BY, MatchResources, NamedExpression, NativeKind, NativeObject, Owner,
+    POLICIES_ANNOTATION, ResourceRule, SOURCE_ANNOTATION, Validation,
 };
 pub use plan::{Intent, Observed, ObservedSpec, Plan, plan};
 
@@ -84,10 +87,26 @@ impl Compilation {
     }
 }
 
+/// One installation of the operator. Several on one cluster do not touch each other's objects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Installation {
+    /// The operator's own namespace, which is left out unless a policy names it.
+    pub namespace: String,
+    /// The ClusterRole that owns what is compiled.
+    pub owner: String,
+}
+
+impl Installation {
+    /// Value of [`INSTALLATION_LABEL`].
+    pub fn label(&self) -> String {
+        names::short_digest(&self.owner)
+    }
+}
+
 /// Compiles policies for a cluster at a moment: what is suspended then comes to nothing.
 pub fn compile<'a>(
     policies: impl IntoIterator<Item = &'a Policy>,
-    operator_namespace: &str,
+    installation: &Installation,
     now: Timestamp,
 ) -> Compilation {
     let mut compilation = Compilation::default();
@@ -95,7 +114,7 @@ pub fn compile<'a>(
     for policy in policies {
         let mut compiled = Compiled { gaps: controllers::gaps(policy), ..Compiled::default() };
         if !policy.is_suspended(now) {
-            match admission_policies(policy) {
+            match admission_policies(policy, installation) {
                 Ok(units) => {
                     for unit in units {
                         compiled.admission_policies.push(unit.admission_policy.name.clone());
@@ -104,7 +123,7 @@ pub fn compile<'a>(
                             policy: policy.id.clone(),
                             admission_policy: unit.admission_policy.name.clone(),
                             level: unit.level,
-                            namespaces: namespace_selector(policy, operator_namespace),
+                            namespaces: namespace_selector(policy, &installation.namespace),
                             objects: unit.objects,
                             proves: unit.admission_policy.proves,
                         });
@@ -118,7 +137,7 @@ pub fn compile<'a>(
         }
         compilation.policies.insert(policy.id.clone(), compiled);
     }
-    for binding in binding::join(wanted) {
+    for binding in binding::join(wanted, installation) {
         for policy in &binding.policies {
             if let Some(compiled) = compilation.policies.get_mut(policy) {
                 compiled.bindings.push(binding.name.clone());
@@ -141,38 +160,46 @@ struct Unit {
 }
 
 /// The compiled policies of one policy: one per shape and level, and one more for what controllers make.
-fn admission_policies(policy: &Policy) -> Result<Vec<Unit>, String> {
+fn admission_policies(policy: &Policy, installation: &Installation) -> Result<Vec<Unit>, String> {
     let mut units = Vec::new();
     for shape in Shape::of(policy) {
         for level in Enforcement::ALL {
             let at_level = policy.rules.iter().filter(|rule| rule.enforcement == level);
             let rules: Vec<&EffectiveRule> = at_level.filter(|rule| shape.concerns(&rule.checks)).collect();
             if !rules.is_empty() {
-                units.extend(unit(policy, &shape, level, &rules)?);
+                units.extend(unit(policy, &shape, level, &rules, installation)?);
             }
         }
     }
     let enforces = policy.rules.iter().any(|rule| rule.enforcement == Enforcement::Enforce);
     if enforces && policy.matching.selector.example().is_some() {
-        units.push(proof(&units));
+        units.push(proof(&units, installation));
     }
     Ok(units)
 }
 
 /// What a dry run must be denied by. Its name is made of all that it proves, so that seeing it in force says
 /// that the API server has learned of them: it is written after them.
-fn proof(proven: &[Unit]) -> Unit {
+fn proof(proven: &[Unit], installation: &Installation) -> Unit {
     let names: Vec<&str> = proven.iter().map(|unit| unit.admission_policy.name.as_str()).collect();
     let key = names::short_digest(&serde_json::json!(names).to_string());
     let condition = NamedExpression { name: "own-proof".to_owned(), expression: is_probe(&key) };
     let selector = LabelSelector::default();
-    let admission_policy = admission_policy(&Shape::Proof, Enforcement::Enforce, &[], &selector, vec![condition], "");
+    let level = Enforcement::Enforce;
+    let spec = spec(&Shape::Proof, level, &[], &selector, vec![condition]);
+    let admission_policy = named(spec, &Shape::Proof, level, "", installation);
     let probe = Probe { key, admission_policy: admission_policy.name.clone(), labels: BTreeMap::new() };
     Unit { admission_policy, level: Enforcement::Enforce, objects: selector, probe: Some(probe) }
 }
 
 /// The unit of a shape and level, and the one that records what controllers make of older templates.
-fn unit(policy: &Policy, shape: &Shape, level: Enforcement, rules: &[&EffectiveRule]) -> Result<Vec<Unit>, String> {
+fn unit(
+    policy: &Policy,
+    shape: &Shape,
+    level: Enforcement,
+    rules: &[&EffectiveRule],
+    installation: &Installation,
+) -> Result<Vec<Unit>, String> {
     let selector = match shape {
         // The labels of the workload say nothing of the ConfigMaps beside it.
         Shape::Config(_) => LabelSelector::default(),
@@ -188,7 +215,8 @@ fn unit(policy: &Policy, shape: &Shape, level: Enforcement, rules: &[&EffectiveR
         _ => Vec::new(),
     };
     let make = |level: Enforcement, conditions: Vec<NamedExpression>, tail: &str| -> Result<Unit, String> {
-        let admission_policy = admission_policy(shape, level, rules, &selector, conditions, tail);
+        let spec = spec(shape, level, rules, &selector, conditions);
+        let admission_policy = named(spec, shape, level, tail, installation);
         within_limits(&admission_policy.spec)?;
         Ok(Unit { admission_policy, level, objects: objects.clone(), probe: None })
     };
@@ -210,16 +238,15 @@ fn unit(policy: &Policy, shape: &Shape, level: Enforcement, rules: &[&EffectiveR
     ])
 }
 
-/// A compiled policy, named by its content.
-fn admission_policy(
+/// What a compiled policy checks.
+fn spec(
     shape: &Shape,
     level: Enforcement,
     rules: &[&EffectiveRule],
     selector: &LabelSelector,
     match_conditions: Vec<NamedExpression>,
-    tail: &str,
-) -> AdmissionPolicy {
-    let spec = AdmissionPolicySpec {
+) -> AdmissionPolicySpec {
+    AdmissionPolicySpec {
         failure_policy: if level == Enforcement::Enforce { "Fail" } else { "Ignore" }.to_owned(),
         match_constraints: MatchResources::requests(shape.resource_rules()),
         match_conditions,
@@ -230,10 +257,20 @@ fn admission_policy(
             message_expression: message_cel(),
             reason: "Forbidden".to_owned(),
         }],
-    };
-    let source = names::digest(&serde_json::json!(spec).to_string());
+    }
+}
+
+/// A compiled policy, named by its content and whose it is.
+fn named(
+    spec: AdmissionPolicySpec,
+    shape: &Shape,
+    level: Enforcement,
+    tail: &str,
+    of: &Installation,
+) -> AdmissionPolicy {
+    let source = names::digest(&format!("{} {}", of.owner, serde_json::json!(spec)));
     let name = names::name(&source, &format!("{}-{}{tail}", level.name(), shape.name()));
-    AdmissionPolicy { name, source, spec, proves: *shape == Shape::Proof }
+    AdmissionPolicy { name, installation: of.label(), source, spec, proves: *shape == Shape::Proof }
 }
 
 fn condition(name: &str, expression: impl Into<String>) -> NamedExpression {

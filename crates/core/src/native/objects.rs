@@ -12,9 +12,11 @@ use crate::selector::{LabelSelector, Requirement};
 pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "immutable-operator");
 /// Label with the hash that the name holds too.
 pub const HASH_LABEL: &str = "immutable.dev/hash";
+/// Label that tells which installation of the operator an object belongs to; none touches another's.
+pub const INSTALLATION_LABEL: &str = "immutable.dev/installation";
 /// Annotation that says what the object was compiled from; an object with another source is never overwritten.
 pub const SOURCE_ANNOTATION: &str = "immutable.dev/source";
-/// Annotation that lists the policies a binding serves, for people.
+/// Annotation that lists whom a binding serves: cluster policies by name, others by namespace, `shop/*`.
 pub const POLICIES_ANNOTATION: &str = "immutable.dev/policies";
 /// The API version of both kinds.
 pub const API_VERSION: &str = "admissionregistration.k8s.io/v1";
@@ -43,6 +45,8 @@ impl NativeKind {
 pub struct AdmissionPolicy {
     /// Its name, made of what it is.
     pub name: String,
+    /// Value of [`INSTALLATION_LABEL`].
+    pub installation: String,
     /// What it was compiled from.
     pub source: String,
     /// What it checks.
@@ -56,6 +60,8 @@ pub struct AdmissionPolicy {
 pub struct AdmissionBinding {
     /// Its name, made of what it is.
     pub name: String,
+    /// Value of [`INSTALLATION_LABEL`].
+    pub installation: String,
     /// What it was compiled from.
     pub source: String,
     /// The policies it serves.
@@ -152,6 +158,23 @@ pub struct ResourceRule {
     pub scope: String,
 }
 
+impl AdmissionBinding {
+    /// Whom it serves, as [`POLICIES_ANNOTATION`] lists it: no tenant can make it long.
+    pub fn serves(&self) -> Vec<String> {
+        let mut served: Vec<String> = self.policies.iter().map(serves).collect();
+        served.dedup();
+        served
+    }
+}
+
+/// How a binding remembers a policy: the namespace of a namespaced one is enough.
+pub(crate) fn serves(policy: &PolicyId) -> String {
+    match &policy.namespace {
+        Some(namespace) => format!("{namespace}/*"),
+        None => policy.name.clone(),
+    }
+}
+
 /// Who owns the compiled objects, so that garbage collection removes them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
@@ -187,6 +210,13 @@ impl NativeObject {
         }
     }
 
+    fn installation(&self) -> &str {
+        match self {
+            Self::Policy(policy) => &policy.installation,
+            Self::Binding(binding) => &binding.installation,
+        }
+    }
+
     /// What it was compiled from.
     pub fn source(&self) -> &str {
         match self {
@@ -201,8 +231,7 @@ impl NativeObject {
         let spec = match self {
             Self::Policy(policy) => serde_json::json!(policy.spec),
             Self::Binding(binding) => {
-                let policies: Vec<String> = binding.policies.iter().map(ToString::to_string).collect();
-                annotations.insert(POLICIES_ANNOTATION, policies.join(","));
+                annotations.insert(POLICIES_ANNOTATION, binding.serves().join(","));
                 serde_json::json!(binding.spec)
             }
         };
@@ -212,7 +241,7 @@ impl NativeObject {
             "kind": self.kind().name(),
             "metadata": {
                 "name": self.name(),
-                "labels": {MANAGED_BY.0: MANAGED_BY.1, HASH_LABEL: hash},
+                "labels": {MANAGED_BY.0: MANAGED_BY.1, INSTALLATION_LABEL: self.installation(), HASH_LABEL: hash},
                 "annotations": annotations,
             },
             "spec": spec,

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::objects::{AdmissionBinding, AdmissionPolicySpec, NativeKind, NativeObject, Owner};
+use super::objects::{AdmissionBinding, AdmissionPolicySpec, NativeKind, NativeObject, Owner, serves};
 use super::{AdmissionBindingSpec, Compilation};
 use crate::policy::PolicyId;
 
@@ -20,7 +20,7 @@ pub struct Observed {
     pub resource_version: String,
     /// What it says it was compiled from, if it says so.
     pub source: Option<String>,
-    /// The policies that it serves; empty for compiled policies.
+    /// Whom it serves, see [`AdmissionBinding::serves`]; empty for compiled policies.
     pub policies: Vec<String>,
     /// Whether its labels and owner are as we write them.
     pub metadata_is_ours: bool,
@@ -41,7 +41,7 @@ pub enum ObservedSpec {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Intent {
     /// Create it or make it as it must be.
-    Apply(NativeObject),
+    Apply(Box<NativeObject>),
     /// Delete exactly this one.
     Delete {
         /// its kind
@@ -81,7 +81,7 @@ pub fn plan(
         return plan;
     }
     let waiting: BTreeSet<String> =
-        compilation.policies.keys().filter(|policy| !proven.contains(policy)).map(ToString::to_string).collect();
+        compilation.policies.keys().filter(|policy| !proven.contains(policy)).map(serves).collect();
     for proves in [false, true] {
         let mut stage = Vec::new();
         for policy in compilation.admission_policies.values().filter(|policy| policy.proves == proves) {
@@ -102,7 +102,7 @@ pub fn plan(
             plan.waiting |= target.spec != binding.spec;
             let current = |observed: &Observed| {
                 observed.spec.as_ref() == Some(&ObservedSpec::Binding(target.spec.clone()))
-                    && observed.policies == target.policies.iter().map(ToString::to_string).collect::<Vec<_>>()
+                    && observed.policies == target.serves()
             };
             apply(&mut plan, &mut stage, observed, NativeObject::Binding(target.clone()), current);
         }
@@ -126,7 +126,7 @@ fn apply(
             plan.conflicts.push(format!("{} {}", object.kind().name(), object.name()));
         }
         Some(stored) if stored.source.is_some() && stored.metadata_is_ours && current(stored) => {}
-        _ => stage.push(Intent::Apply(object)),
+        _ => stage.push(Intent::Apply(Box::new(object))),
     }
 }
 
@@ -147,9 +147,9 @@ fn keeping_namespaces(
     for namespace in old.iter().filter(|namespace| !new.contains(namespace)) {
         // The policy of a namespaced binding is in the namespace that it binds.
         let concerns = |policy: &&PolicyId| policy.namespace.as_ref().is_none_or(|own| own == namespace);
-        let served = compilation.policies.keys().filter(|policy| stored.policies.contains(&policy.to_string()));
+        let served = compilation.policies.keys().filter(|policy| stored.policies.contains(&serves(policy)));
         let needing: Vec<&PolicyId> =
-            served.filter(concerns).filter(|policy| waiting.contains(&policy.to_string())).collect();
+            served.filter(concerns).filter(|policy| waiting.contains(&serves(policy))).collect();
         if !needing.is_empty() {
             kept.push(namespace.clone());
             // Written down, or the next plan would not know why the namespace is there.

@@ -31,16 +31,21 @@ pub(crate) enum Shape {
     Config(ConfigKind),
 }
 
-const TEMPLATE_KINDS: [Kind; 6] =
-    [Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet, Kind::ReplicaSet, Kind::ReplicationController, Kind::Job];
+/// Kinds with a pod template that people write.
+const WRITTEN_KINDS: [Kind; 4] = [Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet, Kind::ReplicationController];
+
+/// Kinds with a pod template that controllers make too: they alone pay for being asked who made them.
+const MADE_KINDS: [Kind; 2] = [Kind::ReplicaSet, Kind::Job];
 
 impl Shape {
     /// The shapes that a policy needs, but for the proof.
     pub(crate) fn of(policy: &Policy) -> Vec<Self> {
         let mut shapes = vec![Self::Pod, Self::EphemeralContainers];
-        let kinds: Vec<Kind> = TEMPLATE_KINDS.into_iter().filter(|kind| policy.judges(*kind)).collect();
-        if !kinds.is_empty() {
-            shapes.push(Self::Template(kinds));
+        for group in [&WRITTEN_KINDS[..], &MADE_KINDS] {
+            let kinds: Vec<Kind> = group.iter().copied().filter(|kind| policy.judges(*kind)).collect();
+            if !kinds.is_empty() {
+                shapes.push(Self::Template(kinds));
+            }
         }
         if policy.judges(Kind::CronJob) {
             shapes.push(Self::CronJob);
@@ -81,6 +86,7 @@ impl Shape {
         match self {
             Self::Pod => "pod".to_owned(),
             Self::EphemeralContainers => "ephemeralcontainers".to_owned(),
+            Self::Template(kinds) if kinds.iter().any(|kind| MADE_KINDS.contains(kind)) => "made-template".to_owned(),
             Self::Template(_) => "template".to_owned(),
             Self::PodTemplate => "podtemplate".to_owned(),
             Self::Proof => "proof".to_owned(),
@@ -138,7 +144,8 @@ impl Shape {
             Self::Strategy(kind) => of(*kind),
             Self::PodTemplate => of(Kind::PodTemplate),
             Self::CronJob => of(Kind::CronJob),
-            Self::Custom(_, pointer) => vec![pointer],
+            // Rust asks the object as a whole, too.
+            Self::Custom(custom, _) => custom.pod_templates.iter().map(String::as_str).collect(),
         }
     }
 

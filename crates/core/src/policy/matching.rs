@@ -18,7 +18,7 @@ const VALID_NAMES: (&str, &str) = (
     "write names of namespaces: lower-case letters, digits and '-'",
 );
 
-/// Which namespaces a cluster policy judges; all filters are ANDed.
+/// Which namespaces a cluster policy judges; all filters must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct NamespaceMatch {

@@ -167,6 +167,16 @@ fn rule_problems(rules: &RuleSettings) -> Vec<(&'static str, String)> {
     if rules.image_tag.as_ref().is_some_and(|rule| rule.forbidden_tags.len() > 32) {
         problem("imageTag.forbiddenTags", "has more than 32 patterns; join some with * or ?");
     }
+    let is_capability = |name: &String| {
+        name.starts_with(|first: char| first.is_ascii_uppercase())
+            && name
+                .chars()
+                .all(|character| character.is_ascii_uppercase() || character.is_ascii_digit() || character == '_')
+            && !name.starts_with("CAP_")
+    };
+    if rules.capabilities.as_ref().is_some_and(|rule| !rule.allowed.iter().all(is_capability)) {
+        problem("capabilities.allowed", "has an invalid name; write capitals without CAP_, such as NET_BIND_SERVICE");
+    }
     if rules.capabilities.as_ref().is_some_and(|rule| rule.allowed.len() > 64) {
         problem("capabilities.allowed", "has more than 64 entries; there are fewer capabilities");
     }

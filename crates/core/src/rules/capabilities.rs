@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::subject::{Case, ContainerView};
+use super::subject::{Case, ContainerView, Items};
 use super::text::{cel_printable, printable, quote, quote_list};
 use super::{Category, Checks, Document, Field, Rule, Severity};
 use crate::policy::{Profile, RuleEnforcement};
@@ -18,7 +18,7 @@ pub struct Capabilities {
     pub enforcement: Option<RuleEnforcement>,
     /// Capabilities that may be added, in capitals and without CAP_.
     #[schemars(length(max = 64), inner(length(max = 63)), extend("x-kubernetes-validations" = validations(&[
-        ("self.all(c, c.matches('^[A-Z][A-Z0-9_]*$'))", "write capabilities in capitals and without CAP_, such as NET_BIND_SERVICE"),
+        ("self.all(c, c.matches('^[A-Z][A-Z0-9_]*$') && !c.startsWith('CAP_'))", "write capabilities in capitals and without CAP_, such as NET_BIND_SERVICE"),
     ])))]
     pub allowed: Vec<String>,
 }
@@ -54,10 +54,11 @@ impl Rule for Capabilities {
         let allowed = quote_list(self.allowed.iter().map(String::as_str));
         let dropped = format!("{HAS} && has({FIELD}.drop) && 'ALL' in {FIELD}.drop");
         let extra = format!(
-            "({HAS} && has({FIELD}.add) ? {FIELD}.add.filter(x, !(x in {allowed})).map(x, {} + {}) : [])",
+            "{FIELD}.add.filter(x, !(x in {allowed})).map(x, {} + {})",
             quote(ADDED),
             cel_printable("x")
         );
+        let has_extra = format!("{HAS} && has({FIELD}.add) && !{FIELD}.add.all(x, x in {allowed})");
         let may_add = self.allowed.clone();
         let case = Case::listing(
             move |view: &ContainerView<'_>| {
@@ -66,7 +67,7 @@ impl Rule for Capabilities {
                 let added = capabilities.add.iter().filter(|name| !may_add.contains(name));
                 kept.into_iter().chain(added.map(|name| format!("{ADDED}{}", printable(name)))).collect()
             },
-            format!("({dropped} ? [] : [{}]) + {extra}", quote(KEPT)),
+            Items::default().when(&format!("!({dropped})"), KEPT).each(&extra, &has_extra),
             "capabilities: {list}",
             "write securityContext.capabilities.drop: [ALL] and add only what is allowed",
         )

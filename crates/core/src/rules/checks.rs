@@ -2,6 +2,7 @@
 
 use crate::workload::{ContainerType, Kind};
 
+use super::image::INVALID;
 use super::immutable_config::ConfigKind;
 use super::subject::{Case, Containers, Images, Strategies, Volumes};
 
@@ -13,7 +14,7 @@ pub(crate) const IS_INIT: &str = "c.name in variables.init_names";
 pub struct Checks {
     /// What it asks of containers.
     pub containers: Vec<ContainerCheck>,
-    /// What it asks of images; the first case that holds is the finding.
+    /// What it asks of images that are valid references; see [`Self::image_cases`].
     pub images: Vec<Case<Images>>,
     /// What it asks of volumes; the first case that holds is the finding.
     pub volumes: Vec<Case<Volumes>>,
@@ -73,6 +74,12 @@ impl Checks {
     pub fn images(cases: Vec<Case<Images>>) -> Self {
         let reads = vec![Field::Container("image"), Field::Volume("image")];
         Self { images: cases, reads, ..Self::default() }
+    }
+
+    /// What it asks of images, invalid ones first; the first case that holds is the finding.
+    pub fn image_cases(&self) -> impl Iterator<Item = &Case<Images>> {
+        let invalid = if self.images.is_empty() { &[][..] } else { INVALID.as_slice() };
+        invalid.iter().chain(&self.images)
     }
 
     /// Whether they ask anything of a pod spec.

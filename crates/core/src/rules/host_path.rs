@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::subject::{Case, ContainerView};
+use super::subject::{Case, ContainerView, Items};
 use super::text::{cel_printable, printable};
 use super::{Category, Checks, Document, Field, Rule, Severity};
 use crate::policy::{Profile, RuleEnforcement};
@@ -41,16 +41,14 @@ impl Rule for HostPath {
     }
 
     fn checks(&self) -> Checks {
-        let mounted = format!(
-            "has(c.volumeMounts) ? c.volumeMounts.filter(m, !(has(m.readOnly) && m.readOnly) && m.name in {HOST_PATHS})\
-             .map(m, {}) : []",
-            cel_printable("m.name")
-        );
+        let writable_cel = format!("!(has(m.readOnly) && m.readOnly) && m.name in {HOST_PATHS}");
+        let mounted = format!("c.volumeMounts.filter(m, {writable_cel}).map(m, {})", cel_printable("m.name"));
+        let any = format!("{HOST_PATHS}.size() > 0 && has(c.volumeMounts) && c.volumeMounts.exists(m, {writable_cel})");
         let case = Case::listing(
             |view: &ContainerView<'_>| {
                 writable(view).map(|index| printable(&view.container.volume_mounts[index].name)).collect()
             },
-            mounted,
+            Items::default().each(&mounted, &any),
             "mounts hostPath writable: {list}",
             "write readOnly: true at the mount",
         )

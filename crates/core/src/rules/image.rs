@@ -1,5 +1,7 @@
 //! What the two image rules share: the verdict on references that are none.
 
+use std::sync::LazyLock;
+
 use super::subject::{Case, ImageView, Images};
 use super::text::Text;
 
@@ -23,8 +25,9 @@ pub(crate) fn case(
     any(move |view| matches!(&view.reference, Ok(reference) if rust(reference)), cel, message, fix)
 }
 
-/// The cases that come first: nothing can be said of the tag or digest of what is no reference.
-pub(crate) fn invalid() -> Vec<Case<Images>> {
+/// The cases that come first in every rule about images: nothing can be said of the tag or digest of what is
+/// no reference.
+pub(crate) static INVALID: LazyLock<Vec<Case<Images>>> = LazyLock::new(|| {
     vec![
         any(|view| view.text.is_empty(), "i.image == ''", "image is missing", WRITE),
         any(
@@ -46,6 +49,11 @@ pub(crate) fn invalid() -> Vec<Case<Images>> {
             WRITE,
         ),
     ]
+});
+
+/// True for an image for which none of [`INVALID`] holds, in CEL.
+pub(crate) fn is_valid_cel(image: &str) -> String {
+    format!("{image}.size() <= {LONGEST_IMAGE} && {}", crate::image::cel_is_valid(image))
 }
 
 fn any(

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::image::LONGEST_IMAGE;
 use super::subject::{Case, ContainerView};
 use super::text::{Value, quote_list};
 use super::{Category, Checks, Document, Field, Rule, Severity, Text};
@@ -73,7 +74,7 @@ impl Rule for ImagePullPolicy {
         let words = allowed.join(" or ");
         // The API server fills it in, but not in custom resources.
         let policy_cel = format!(
-            "(has(c.imagePullPolicy) && c.imagePullPolicy != '' ? c.imagePullPolicy : !({image} in {invalid}) && {image}.matches('{LATEST}') ? 'Always' : 'IfNotPresent')",
+            "(has(c.imagePullPolicy) && c.imagePullPolicy != '' ? c.imagePullPolicy : {image}.size() <= {LONGEST_IMAGE} && !({image} in {invalid}) && {image}.matches('{LATEST}') ? 'Always' : 'IfNotPresent')",
             image = "(has(c.image) ? c.image : '')",
             invalid = super::image::INVALID_IMAGES,
         );

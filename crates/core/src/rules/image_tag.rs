@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::image::{case, invalid};
+use super::image::case;
 use super::{Category, Checks, Document, Rule, Severity};
 use crate::image::{TagGlob, cel_has_digest, cel_tag_missing};
 use crate::policy::{Profile, RuleEnforcement};
@@ -45,7 +45,7 @@ impl Rule for ImageTag {
         let forbidden = self.forbidden_tags.clone();
         let mut patterns = vec!["latest".to_owned()];
         patterns.extend(self.forbidden_tags.iter().map(TagGlob::to_regex_source));
-        let mut cases = invalid();
+        let mut cases = Vec::new();
         cases.push(case(
             |reference| reference.tag_missing(),
             &cel_tag_missing("i.image"),

@@ -16,7 +16,7 @@ pub(crate) use checks::IS_INIT;
 pub use checks::{Checks, ContainerCheck, Field, StrategyCheck};
 pub use document::{Category, Document, Severity};
 pub use immutable_config::ConfigKind;
-pub use subject::{Case, ContainerView, Containers, ImageView, Images, Strategies, Subject, Volumes};
+pub use subject::{Case, ContainerView, Containers, ImageView, Images, Items, Strategies, Subject, Volumes};
 pub(crate) use text::cel_printable;
 pub use text::{Text, Value, printable, quote, quote_list};
 

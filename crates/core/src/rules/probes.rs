@@ -4,8 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::checks::IS_INIT;
-use super::subject::{Case, ContainerView};
-use super::text::quote;
+use super::subject::{Case, ContainerView, Items};
 use super::{Category, Checks, Document, Field, Rule, Severity};
 use crate::policy::{Profile, RuleEnforcement};
 use crate::workload::{Container, ContainerType};
@@ -85,11 +84,9 @@ impl Rule for Probes {
         let always = "!has(variables.spec.restartPolicy) || variables.spec.restartPolicy in ['', 'Always']";
         // Containers of the main list may say restartPolicy too, where it means something else.
         let serves_cel = format!("!({IS_INIT}) || has(c.restartPolicy) && c.restartPolicy == 'Always'");
-        let listed: Vec<String> = self
-            .required
-            .iter()
-            .map(|probe| format!("(has(c.{}) ? [] : [{}])", probe.field(), quote(probe.field())))
-            .collect();
+        let listed = self.required.iter().fold(Items::default(), |items, probe| {
+            items.when(&format!("!has(c.{0}) && ({always}) && ({serves_cel})", probe.field()), probe.field())
+        });
         let required = self.required.clone();
         let first = self.required.clone();
         let case = Case::listing(
@@ -99,7 +96,7 @@ impl Rule for Probes {
                 }
                 missing(&required, view.container).map(ToOwned::to_owned).collect()
             },
-            format!("({always}) && ({serves_cel}) ? {} : []", listed.join(" + ")),
+            listed,
             "probes are missing: {list}",
             "write one that fails while the container cannot serve",
         )

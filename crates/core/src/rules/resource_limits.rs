@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::subject::{Case, ContainerView};
+use super::subject::{Case, ContainerView, Items};
 use super::text::quote;
 use super::{Category, Checks, Document, Field, Rule, Severity};
 use crate::policy::{Profile, RuleEnforcement};
@@ -119,18 +119,17 @@ impl Rule for ResourceLimits {
     }
 
     fn checks(&self) -> Checks {
-        let listed: Vec<String> = self
+        let listed = self
             .required
             .iter()
-            .map(|quantity| format!("({} ? [{}] : [])", quantity.is_missing_cel(), quote(quantity.name())))
-            .collect();
+            .fold(Items::default(), |items, quantity| items.when(&quantity.is_missing_cel(), quantity.name()));
         let required = self.required.clone();
         let first = self.required.clone();
         let case = Case::listing(
             move |view: &ContainerView<'_>| {
                 required.iter().filter(|quantity| quantity.is_missing(view)).map(|quantity| quantity.name().to_owned()).collect()
             },
-            listed.join(" + "),
+            listed,
             "resources are not set: {list}",
             "write them under resources",
         )

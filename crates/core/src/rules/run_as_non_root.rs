@@ -3,8 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::subject::{Case, ContainerView};
-use super::text::quote;
+use super::subject::{Case, ContainerView, Items};
 use super::{Category, Checks, Document, Field, Rule, Severity};
 use crate::policy::{Profile, RuleEnforcement};
 
@@ -44,7 +43,7 @@ impl Rule for RunAsNonRoot {
                 let problems = [(!says_non_root(view), UNSAID), (runs_as_root(view), ROOT)];
                 problems.iter().filter(|(holds, _)| *holds).map(|(_, text)| (*text).to_owned()).collect()
             },
-            format!("({unsaid} ? [{}] : []) + ({root} ? [{}] : [])", quote(UNSAID), quote(ROOT)),
+            Items::default().when(&unsaid, UNSAID).when(&root, ROOT),
             "may run as root: {list}",
             "write securityContext.runAsNonRoot: true and no runAsUser: 0",
         )

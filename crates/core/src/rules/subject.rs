@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::image::{Reference, ReferenceError};
 use crate::workload::{Container, ContainerType, PodSpec, UpdateStrategy, Volume};
 
-use super::text::{Text, Value};
+use super::text::{Text, Value, quote};
 
 /// Something that rules judge. The engine walks it in Rust, the compiler in CEL.
 pub trait Subject: Sized + 'static {
@@ -24,7 +24,7 @@ type Pointer<S> = Box<dyn for<'a> Fn(&<S as Subject>::View<'a>) -> String + Send
 /// One way to break a rule. The first case of a check that holds is the finding.
 pub struct Case<S: Subject> {
     holds: Predicate<S>,
-    list: Option<String>,
+    list: Option<Items>,
     cel: String,
     field: Pointer<S>,
     message: Text<S>,
@@ -45,7 +45,7 @@ impl<S: Subject> Case<S> {
     /// A case that holds where a list of what is wrong is not empty; `{list}` in the message tells all of it.
     pub fn listing(
         rust: impl for<'a> Fn(&S::View<'a>) -> Vec<String> + Send + Sync + 'static,
-        cel: impl Into<String>,
+        cel: Items,
         message: &str,
         fix: &str,
     ) -> Self {
@@ -54,7 +54,7 @@ impl<S: Subject> Case<S> {
         let list = Value::own(move |view: &S::View<'_>| told(view).join(", "), "l.join(', ')");
         Self {
             holds: Box::new(move |view| !items(view).is_empty()),
-            list: Some(cel.into()),
+            list: Some(cel),
             cel: "l.size() > 0".to_owned(),
             field: Box::new(|_| String::new()),
             message: Text::new(message, vec![("list", list)]),
@@ -79,13 +79,18 @@ impl<S: Subject> Case<S> {
     }
 
     /// The list that [`Self::cel`] and the message know as `l`, in CEL, evaluated once.
-    pub fn list_cel(&self) -> Option<&str> {
-        self.list.as_deref()
+    pub fn list_cel(&self) -> Option<String> {
+        self.list.as_ref().map(Items::list)
     }
 
-    /// [`Self::holds`] in CEL.
+    /// [`Self::holds`] in CEL, where `l` is known.
     pub fn cel(&self) -> &str {
         &self.cel
+    }
+
+    /// [`Self::holds`] in CEL, without making a sentence: nearly every object passes.
+    pub fn holds_cel(&self) -> String {
+        self.list.as_ref().map_or_else(|| self.cel.clone(), Items::any)
     }
 
     /// JSON Pointer below the subject that must be written.
@@ -101,6 +106,36 @@ impl<S: Subject> Case<S> {
     /// What to write.
     pub fn fix(&self) -> &Text<S> {
         &self.fix
+    }
+}
+
+/// What a listing case lists, in CEL, stated once: as the list, and as whether there is any.
+#[derive(Default)]
+pub struct Items {
+    items: Vec<(String, String)>,
+}
+
+impl Items {
+    /// One text, where a condition holds.
+    pub fn when(mut self, condition: &str, text: &str) -> Self {
+        self.items.push((format!("({condition} ? [{}] : [])", quote(text)), condition.to_owned()));
+        self
+    }
+
+    /// A list of texts, and whether it has any.
+    pub fn each(mut self, list: &str, any: &str) -> Self {
+        self.items.push((format!("({any} ? {list} : [])"), any.to_owned()));
+        self
+    }
+
+    fn list(&self) -> String {
+        let lists: Vec<&str> = self.items.iter().map(|(list, _)| list.as_str()).collect();
+        lists.join(" + ")
+    }
+
+    fn any(&self) -> String {
+        let conditions: Vec<String> = self.items.iter().map(|(_, any)| format!("({any})")).collect();
+        conditions.join(" || ")
     }
 }
 

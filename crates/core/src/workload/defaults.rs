@@ -5,12 +5,22 @@
 
 use super::kind::Kind;
 use super::pod_spec::{Container, EmptyDir, PodSpec, Resources};
+use crate::rules::image::LONGEST_IMAGE;
 
 /// Fills in what the API server would, as far as rules read it.
 pub(crate) fn fill_in(kind: Option<Kind>, pod: &mut PodSpec) {
     for volume in &mut pod.volumes {
         if !volume.has_source() {
             volume.empty_dir = Some(EmptyDir::default());
+        }
+    }
+    // Nobody has filled in the pull policies of a custom resource, and the API server does not read images so long.
+    if kind.is_none() {
+        let all = [&mut pod.containers, &mut pod.init_containers, &mut pod.ephemeral_containers];
+        for container in all.into_iter().flatten() {
+            if container.image_pull_policy.is_none() && container.image.chars().count() > LONGEST_IMAGE {
+                container.image_pull_policy = Some("IfNotPresent".to_owned());
+            }
         }
     }
     // Only Pods, never templates: SetDefaults_Pod.
@@ -43,9 +53,10 @@ fn requests_from_limits(resources: &mut Resources) {
     resources.requests.extend(resources.limits.iter().cloned());
 }
 
-/// `defaultPodRequests`: a pod with limits of its own gets requests from its containers.
+/// `DefaultPodLevelResources` of `pkg/api/pod/util.go`: a pod with resources of its own gets requests from its
+/// containers. It gets limits only where every container has one, which changes no verdict.
 fn pod_requests_from_containers(pod: &mut PodSpec) {
-    if pod.resources.limits.is_empty() {
+    if pod.resources.limits.is_empty() && pod.resources.requests.is_empty() {
         return;
     }
     for name in ["cpu", "memory"] {

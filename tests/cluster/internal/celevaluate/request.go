@@ -16,6 +16,8 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 	listers "k8s.io/client-go/listers/core/v1"
 	"k8s.io/kubernetes/pkg/api/legacyscheme"
+	podutil "k8s.io/kubernetes/pkg/api/pod"
+	"k8s.io/kubernetes/pkg/apis/core"
 )
 
 // request is a line after the first: an admission request.
@@ -93,6 +95,10 @@ func (r *request) decode(content json.RawMessage) (runtime.Object, error) {
 		internal, err := legacyscheme.Scheme.ConvertToVersion(object, runtime.InternalGroupVersioner)
 		if err != nil {
 			return nil, err
+		}
+		// The strategy of pods, PrepareForCreate in registry/core/pod, fills in the rest.
+		if pod, ok := internal.(*core.Pod); ok {
+			podutil.DefaultPodLevelResources(pod)
 		}
 		if object, err = legacyscheme.Scheme.ConvertToVersion(internal, kind.GroupVersion()); err != nil {
 			return nil, err
