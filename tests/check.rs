@@ -155,7 +155,7 @@ fn bomb() -> String {
     let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..10 {
         let alias = format!("*a{}", level - 1);
-        text.push_str(&format!("a{level}: &a{level} [{}]\n", [alias.as_str(); 9].join(", ")));
+        text = format!("{text}a{level}: &a{level} [{}]\n", [alias.as_str(); 9].join(", "));
     }
     text
 }

@@ -78,15 +78,15 @@ fn candidate(random: &mut Random) -> String {
             "[::1]:5000/a",
             "Foo/bar",
         ]));
-        text.push_str(*random.pick(&["", "", ":latest", ":1.27.3"]));
+        text.push_str(random.pick::<&str>(&["", "", ":latest", ":1.27.3"]));
     }
     for _ in 0..random.below(3) {
-        text.push_str(*random.pick(PARTS));
+        text.push_str(random.pick::<&str>(PARTS));
     }
     if random.chance(30) {
         let (algorithm, length) =
             *random.pick(&[("sha256", 64), ("sha384", 96), ("sha512", 128), ("sha256", 63), ("sha256", 65)]);
-        text.push_str(&format!("@{algorithm}:{}", hex(random, length)));
+        text = format!("{text}@{algorithm}:{}", hex(random, length));
     }
     if random.chance(5) {
         text = hex(random, 64);

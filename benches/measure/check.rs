@@ -40,10 +40,10 @@ pub(crate) fn measure() -> Result<Vec<Row>> {
 
 /// Every tenth has findings, as in a cluster on its way.
 fn manifest(number: u32) -> String {
-    let image = if number % 10 == 0 {
+    let image = if number.is_multiple_of(10) {
         "nginx:latest".to_owned()
     } else {
-        format!("registry.example/shop/web-{number}:1.{number}.0@sha256:{:064x}", number)
+        format!("registry.example/shop/web-{number}:1.{number}.0@sha256:{number:064x}")
     };
     format!(
         "---

@@ -37,6 +37,7 @@ pub(super) fn print(text: &str) -> anyhow::Result<Exit> {
 }
 
 /// Says on stderr why the input or the usage is wrong.
+#[expect(clippy::unnecessary_wraps, reason = "it stands where a command returns")]
 pub(super) fn refuse(messages: impl IntoIterator<Item = impl std::fmt::Display>) -> anyhow::Result<Exit> {
     for message in messages {
         eprintln!("{message}");

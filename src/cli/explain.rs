@@ -14,15 +14,12 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let Some(name) = &arguments.rule else { return print(&list()) };
-    match RuleId::named(name) {
-        Some(rule) => print(&rule_page(rule)),
-        None => {
-            let nearest =
-                RuleId::ALL.iter().map(|rule| (strsim::damerau_levenshtein(name, rule.id()), rule.id())).min();
-            let suggestion = nearest.map_or_else(String::new, |(_, id)| format!("; did you mean {id}?"));
-            refuse([format!("there is no rule {name}{suggestion} `immutable explain` lists all")])
-        }
+    if let Some(rule) = RuleId::named(name) {
+        return print(&rule_page(rule));
     }
+    let nearest = RuleId::ALL.iter().map(|rule| (strsim::damerau_levenshtein(name, rule.id()), rule.id())).min();
+    let suggestion = nearest.map_or_else(String::new, |(_, id)| format!("; did you mean {id}?"));
+    refuse([format!("there is no rule {name}{suggestion} `immutable explain` lists all")])
 }
 
 fn list() -> String {

@@ -164,7 +164,7 @@ impl Context<'_> {
             namespace: object.namespace().unwrap_or(&self.default_namespace).to_owned(),
             name: object.name().unwrap_or_default().to_owned(),
         }));
-        entry.path = error.pointer().to_owned();
+        error.pointer().clone_into(&mut entry.path);
         Judged { entries: vec![entry], error: Some(manifest_error), ..Judged::default() }
     }
 }

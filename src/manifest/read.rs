@@ -51,7 +51,7 @@ pub fn map_documents<T: Send>(
                 Found::Other(position) if named => {
                     documents
                         .results
-                        .push(Err(Problem::new(position, ErrorKind::NotAnObject, NOT_AN_OBJECT).within(file)))
+                        .push(Err(Problem::new(position, ErrorKind::NotAnObject, NOT_AN_OBJECT).within(file)));
                 }
                 Found::Other(_) => documents.others += 1,
             }),

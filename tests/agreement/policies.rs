@@ -97,11 +97,10 @@ pub(crate) fn mixed() -> Settings {
 
 /// Every rule on, with the settings that ask for the most: for the costs.
 pub(crate) fn everything() -> Settings {
-    let globs: Vec<String> = (0..32).map(|number| format!("branch-{number}-*-snapshot")).collect();
     settings(
         "everything",
         json!({"profile": "Stateless", "rules": {
-            "imageTag": {"forbiddenTags": globs},
+            "imageTag": {"forbiddenTags": ["stable", "main", "master", "dev", "edge", "nightly", "pr-*", "branch-*-snapshot"]},
             "imagePullPolicy": {"allowed": ["Never"]},
             "resourceLimits": {"required": [
                 "limits.cpu", "limits.memory", "limits.ephemeral-storage",

@@ -133,7 +133,7 @@ async fn editing_one_of_several_joined_policies_lets_nothing_through() -> Result
     for policy in [&first, &second, &third] {
         policy.enforced().await?;
     }
-    ensure!(first.native_names().await? == third.native_names().await?, "their bindings are not joined");
+    ensure!(first.native_names().await? == second.native_names().await?, "their bindings are not joined");
     let load = Load::start(&[&one, &two]);
     load.goes_on().await;
     for edit in edits() {
@@ -146,14 +146,20 @@ async fn editing_one_of_several_joined_policies_lets_nothing_through() -> Result
         second.enforced().await?;
         load.goes_on().await;
     }
-    // A policy whose name comes before the others' may rename the binding that they share.
+    // With many names the bindings of all are joined, and part again with fewer: each time they are others.
     let four = cluster.namespace(&[]).await?;
-    let earlier = Policy::create_namespaced(&four, "a-first", spec()).await?;
-    for policy in [&earlier, &first, &second] {
+    let mut others = Vec::new();
+    for number in 0..8 {
+        others.push(Policy::create_namespaced(&four, &format!("other-{number}"), spec()).await?);
+    }
+    for policy in others.iter().chain([&first, &second, &third]) {
         policy.enforced().await?;
     }
+    ensure!(first.native_names().await? == third.native_names().await?, "their bindings are not joined");
     load.goes_on().await;
-    earlier.delete().await?;
+    for policy in others {
+        policy.delete().await?;
+    }
     third.delete().await?;
     load.goes_on().await;
     for policy in [&first, &second] {

@@ -31,7 +31,9 @@ pub(crate) fn pod_spec(object: &str, pointer: &str) -> String {
 /// The containers of all lists; their names are made printable and say the list, since those of two lists may meet.
 pub(crate) fn containers(spec: &str, lists: &[ContainerType]) -> String {
     let security = "f.transformMap(s, g, g != null, s == 'capabilities' ? dyn(g.transformMap(t, h, h != null, h)) : g)";
-    let mounts = format!("f.map(m, {})", named("m", &name("m"), "h", "h"));
+    // What rules read of a mount.
+    let read_only = "has(m.readOnly) && m.readOnly == true";
+    let mounts = format!("f.map(m, {{'name': dyn({}), 'readOnly': dyn({read_only})}})", name("m"));
     let value = format!(
         "k == 'securityContext' ? dyn({security}) : k == 'resources' ? dyn({}) : k == 'volumeMounts' ? dyn({mounts}) : f",
         without_nulls("f")

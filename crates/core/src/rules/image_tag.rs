@@ -47,7 +47,7 @@ impl Rule for ImageTag {
         patterns.extend(self.forbidden_tags.iter().map(TagGlob::to_regex_source));
         let mut cases = Vec::new();
         cases.push(case(
-            |reference| reference.tag_missing(),
+            |reference| reference.tag().is_none() && reference.digest().is_none(),
             &cel_tag_missing("i.image"),
             "image {image} has no tag, which means the mutable tag latest",
             "write {image}:TAG@sha256:DIGEST",

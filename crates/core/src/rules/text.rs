@@ -134,13 +134,12 @@ pub fn printable(text: &str) -> String {
     }
 }
 
-/// [`printable`] in CEL. What is clean and short, nearly everything, costs one small match.
+/// [`printable`] in CEL. What is clean, nearly everything, costs one small match.
 pub(crate) fn cel_printable(expression: &str) -> String {
-    let clean = |text: &str| format!("{text}.split('').map(x, x >= ' ' && x <= '~' ? x : '?').join('')");
     format!(
-        "[{expression}].map(s, s.matches('^[ -~]{{0,{SHOWN}}}$') ? s : s.size() > {SHOWN} ? {cut} + '...' : {whole})[0]",
-        cut = clean(&format!("s.substring(0, {})", SHOWN - 3)),
-        whole = clean("s"),
+        "[{expression}].map(s, s.size() > {SHOWN} ? s.substring(0, {}) + '...' : s)\
+         .map(s, s.matches('^[ -~]*$') ? s : s.split('').map(x, x >= ' ' && x <= '~' ? x : '?').join(''))[0]",
+        SHOWN - 3
     )
 }
 
