@@ -62,7 +62,7 @@ pub(super) struct KnownPolicy {
 /// A native object as it is in the cluster.
 pub(super) struct KnownNative {
     /// what planning needs of it; whether the owner is right is only known when planning
-    observed: Observed,
+    pub(super) observed: Observed,
     /// uids of the ClusterRoles that own it
     owners: Vec<String>,
     /// the API server's type check, once it is there

@@ -18,7 +18,7 @@ use super::write::{WriteError, write_lease};
 const LEASE: &str = "immutable-operator";
 /// How long a record that nobody renews keeps others out.
 const LEASE_DURATION: Duration = Duration::from_secs(15);
-/// How long the leader tries to renew before it steps down; less than the lease, so that two never lead.
+/// How long a renewal counts, from before it was tried; less than the lease by more than a write takes.
 const RENEW_DEADLINE: Duration = Duration::from_secs(10);
 /// How often it is tried.
 const RETRY_PERIOD: Duration = Duration::from_secs(2);
@@ -38,52 +38,61 @@ struct Seen {
     since: Instant,
 }
 
-/// Tries to lead until told to stop, then gives the lease back. `leading` tells whether it does.
+/// Until when this replica leads, if it does. A process that was frozen finds its time run out when it wakes.
+pub(super) type Leadership = Option<Instant>;
+
+/// Whether this replica leads at this moment.
+pub(super) fn leads(leadership: &watch::Receiver<Leadership>) -> bool {
+    leadership.borrow().is_some_and(|until| Instant::now() < until)
+}
+
+/// Tries to lead until told to stop, then gives the lease back. `leadership` tells until when it leads.
 pub(super) async fn lead(
     client: Client,
     namespace: String,
     identity: String,
-    leading: watch::Sender<bool>,
+    leadership: watch::Sender<Leadership>,
     stop: CancellationToken,
 ) {
     let api: Api<Lease> = Api::namespaced(client.clone(), &namespace);
     let mut seen: Option<Seen> = None;
-    let mut renewed: Option<Instant> = None;
     loop {
+        // Counted from before the attempt: others count from when they see what it wrote, which is later.
+        let started = Instant::now();
         let attempt = attempt(&client, &api, &namespace, &identity, &mut seen);
         match tokio::time::timeout(RENEW_DEADLINE / 3, attempt).await {
             Ok(Ok(true)) => {
-                renewed = Some(Instant::now());
-                if set(&leading, true) {
+                if set(&leadership, Some(started + RENEW_DEADLINE)) {
                     tracing::info!(%identity, "leading");
                 }
             }
             Ok(Ok(false)) => {
-                renewed = None;
-                if set(&leading, false) {
+                if set(&leadership, None) {
                     tracing::warn!("somebody else took the lease; standing by");
                 }
             }
             Ok(Err(error)) => tracing::warn!(%error, "the lease could not be read or written"),
             Err(_) => tracing::warn!("the API server did not answer about the lease"),
         }
-        if renewed.is_some_and(|at| at.elapsed() >= RENEW_DEADLINE) && set(&leading, false) {
-            renewed = None;
-            tracing::warn!("the lease could not be renewed in time; standing by");
-        }
+        let until = *leadership.borrow();
         tokio::select! {
             () = stop.cancelled() => break,
             () = tokio::time::sleep(RETRY_PERIOD) => {}
+            () = tokio::time::sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {}
+        }
+        if until.is_some_and(|until| Instant::now() >= until) && set(&leadership, None) {
+            tracing::warn!("the lease could not be renewed in time; standing by");
         }
     }
-    if set(&leading, false) {
+    if set(&leadership, None) {
         release(&client, &api, &namespace, &identity).await;
     }
 }
 
-/// Tells whether it leads, and returns whether that is news: every renewal would wake the reconciler otherwise.
-fn set(leading: &watch::Sender<bool>, leads: bool) -> bool {
-    leading.send_if_modified(|led| std::mem::replace(led, leads) != leads)
+/// Tells until when it leads, and returns whether that it does is news: every renewal would wake the reconciler
+/// otherwise.
+fn set(leadership: &watch::Sender<Leadership>, until: Leadership) -> bool {
+    leadership.send_if_modified(|known| std::mem::replace(known, until).is_some() != until.is_some())
 }
 
 /// One try; true if the lease is ours now.
@@ -124,7 +133,7 @@ async fn attempt(
             *seen = Some(Seen { spec: written.spec.unwrap_or_default(), since: Instant::now() });
             Ok(true)
         }
-        Err(error) if error.is_conflict() => Ok(false),
+        // Somebody wrote it, not necessarily as its holder: the next try reads who.
         Err(error) => Err(error),
     }
 }

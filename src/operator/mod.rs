@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::telemetry::Metrics;
 use cluster::Cluster;
+use leader::{Leadership, leads};
 use reconcile::Reconciler;
 use server::Health;
 pub use write::{WriteError, set_suspension};
@@ -68,7 +69,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let metrics = Metrics::new()?;
     let health = Health::default();
     let stop = CancellationToken::new();
-    let (leading, is_leading) = channel::channel(false);
+    let (leading, is_leading) = channel::channel(None);
     let listener = tokio::net::TcpListener::bind(listen).await?;
     tracing::info!(address = %listener.local_addr()?, %namespace, %owner, version = env!("CARGO_PKG_VERSION"), "started");
     let server = tokio::spawn(server::serve(listener, health.clone(), metrics.clone(), stop.clone()));
@@ -91,7 +92,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
 async fn work(
     client: &Client,
     installation: &Installation,
-    mut is_leading: channel::Receiver<bool>,
+    mut is_leading: channel::Receiver<Leadership>,
     mut reconciler: Reconciler,
     health: &Health,
     metrics: &Metrics,
@@ -110,7 +111,11 @@ async fn work(
                 if changed.is_err() {
                     return;
                 }
-                metrics.leading(*is_leading.borrow());
+                let leading = leads(&is_leading);
+                metrics.leading(leading);
+                if leading {
+                    reconciler.new_term();
+                }
                 due = tokio::time::Instant::now();
             }
             () = tokio::time::sleep_until(due) => {
@@ -118,7 +123,7 @@ async fn work(
                 due = tokio::time::Instant::now() + Duration::from_secs(10);
                 if cluster.is_complete() {
                     health.ready();
-                    if *is_leading.borrow() {
+                    if leads(&is_leading) {
                         let next = reconciler.pass(&mut cluster).await;
                         due = tokio::time::Instant::now() + next.min(Duration::from_secs(10));
                     }

@@ -70,6 +70,11 @@ impl Proofs {
         self.attempts.get(id).is_none_or(|attempt| attempt.of != *compiled || attempt.next <= now)
     }
 
+    /// Since when a proof is due; none for one that was never made.
+    pub(super) fn due_since(&self, id: &PolicyId) -> Option<Instant> {
+        self.attempts.get(id).map(|attempt| attempt.next)
+    }
+
     /// When the next one is due.
     pub(super) fn next(&self) -> Option<Instant> {
         self.attempts.values().map(|attempt| attempt.next).min()

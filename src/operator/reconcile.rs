@@ -60,6 +60,14 @@ impl Reconciler {
         }
     }
 
+    /// Forgets what was seen in an earlier term: others have led since, and may have taken away what it proved.
+    pub(super) fn new_term(&mut self) {
+        self.proofs = Proofs::default();
+        self.written.clear();
+        self.failures.clear();
+        self.failed_passes = 0;
+    }
+
     /// One pass; returns when the next is due if nothing happens.
     pub(super) async fn pass(&mut self, cluster: &mut Cluster) -> Duration {
         let started = Instant::now();
@@ -133,7 +141,8 @@ impl Reconciler {
             }
             let (writer, native) = (&self.writer, &cluster.native);
             let calls = intents.into_iter().map(|(key, intent)| async move {
-                let result = writer.carry_out(&intent, native.contains_key(&key)).await;
+                let known = native.get(&key).map(|known| &known.observed);
+                let result = writer.carry_out(&intent, known).await;
                 (key, intent, result)
             });
             let results: Vec<_> = futures::stream::iter(calls).buffer_unordered(WRITES_AT_ONCE).collect().await;
@@ -183,7 +192,7 @@ impl Reconciler {
     async fn prove(&mut self, cluster: &Cluster, compilation: &Compilation) {
         self.proofs.retain(|id| compilation.policies.contains_key(id));
         self.written.retain(|id, _| compilation.policies.contains_key(id));
-        let mut made = 0;
+        let mut due = Vec::new();
         for (id, compiled) in &compilation.policies {
             let failed = keys(compiled).iter().any(|key| self.failures.contains_key(key));
             if failed || !is_written(cluster, compiled) {
@@ -203,17 +212,24 @@ impl Reconciler {
             let target = target(policy, compiled, &cluster.namespaces, &self.installation.namespace);
             // A namespace may have come for a policy that had none.
             let has_come = target.is_ok() && matches!(self.proofs.state(id, compiled), ProofState::NothingToProve(_));
-            if made >= PROOFS_PER_PASS || !(has_come || self.proofs.is_due(id, compiled, now)) {
+            if !(has_come || self.proofs.is_due(id, compiled, now)) {
                 continue;
             }
-            let state = match target {
-                Ok((probe, namespace)) => {
-                    made += 1;
-                    let proof = self.writer.prove(probe, &namespace).await;
-                    judge(proof, namespace, since.elapsed() < TOO_EARLY)
-                }
-                Err(why) => ProofState::NothingToProve(why),
-            };
+            match target {
+                Ok((probe, namespace)) => due.push((self.proofs.due_since(id), id, compiled, probe, namespace, since)),
+                Err(why) => self.proofs.record(id, compiled, ProofState::NothingToProve(why), now),
+            }
+        }
+        // Those that have waited longest first, so that failing ones never keep others out.
+        due.sort_by_key(|(due_since, ..)| *due_since);
+        let writer = &self.writer;
+        let proofs =
+            due.into_iter().take(PROOFS_PER_PASS).map(|(_, id, compiled, probe, namespace, since)| async move {
+                let proof = writer.prove(probe, &namespace).await;
+                (id, compiled, judge(proof, namespace, since.elapsed() < TOO_EARLY))
+            });
+        let results: Vec<_> = futures::stream::iter(proofs).buffer_unordered(WRITES_AT_ONCE).collect().await;
+        for (id, compiled, state) in results {
             self.proofs.record(id, compiled, state, Instant::now());
         }
     }

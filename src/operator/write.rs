@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use immutable_core::native::{Intent, NativeKind, NativeObject, Owner, Probe, SOURCE_ANNOTATION, probe_manifest};
+use immutable_core::native::{
+    Intent, NativeKind, NativeObject, Observed, Owner, Probe, SOURCE_ANNOTATION, probe_manifest,
+};
 use immutable_core::policy::PolicyId;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Namespace;
@@ -14,6 +16,7 @@ use kube::{Client, Resource, ResourceExt};
 use serde_json::Value;
 use tokio::sync::watch;
 
+use super::leader::{Leadership, leads};
 use super::watch::native_resource;
 use crate::api::PolicyStatus;
 use crate::telemetry::Metrics;
@@ -23,6 +26,9 @@ const FIELD_MANAGER: &str = "immutable-operator";
 
 /// The default retry of the client can stall a call for minutes; nothing here may take longer.
 const DEADLINE: Duration = Duration::from_secs(15);
+
+/// A proof that takes longer says nothing; others wait for their turn.
+const PROOF_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Why a write did not happen.
 #[derive(Debug, thiserror::Error)]
@@ -81,14 +87,14 @@ pub(super) enum Proof {
 #[derive(Clone)]
 pub(super) struct Writer {
     client: Client,
-    leading: watch::Receiver<bool>,
+    leading: watch::Receiver<Leadership>,
     owner: String,
     metrics: Metrics,
 }
 
 impl Writer {
     /// A writer that writes while `leading` says so; `owner` is the ClusterRole that owns what it writes.
-    pub(super) fn new(client: Client, leading: watch::Receiver<bool>, owner: String, metrics: Metrics) -> Self {
+    pub(super) fn new(client: Client, leading: watch::Receiver<Leadership>, owner: String, metrics: Metrics) -> Self {
         Self { client, leading, owner, metrics }
     }
 
@@ -96,7 +102,11 @@ impl Writer {
     ///
     /// # Errors
     /// It was not carried out; the next plan may want it again.
-    pub(super) async fn carry_out(&self, intent: &Intent, known: bool) -> Result<Option<DynamicObject>, WriteError> {
+    pub(super) async fn carry_out(
+        &self,
+        intent: &Intent,
+        known: Option<&Observed>,
+    ) -> Result<Option<DynamicObject>, WriteError> {
         match intent {
             Intent::Apply(object) => self.apply(object, known).await.map(Some),
             Intent::Delete { kind, name, uid, resource_version } => {
@@ -116,17 +126,24 @@ impl Writer {
         }
     }
 
-    async fn apply(&self, object: &NativeObject, known: bool) -> Result<DynamicObject, WriteError> {
+    async fn apply(&self, object: &NativeObject, known: Option<&Observed>) -> Result<DynamicObject, WriteError> {
         let api = self.native(object.kind());
         let owner = self.owner().await?;
         // A name is made of what the object is; one that exists with another source is not ours to change.
-        if !known && let Some(stored) = self.call("get", object.kind().name(), api.get_opt(object.name())).await? {
+        if known.is_none()
+            && let Some(stored) = self.call("get", object.kind().name(), api.get_opt(object.name())).await?
+        {
             let source = stored.annotations().get(SOURCE_ANNOTATION);
             if source.map(String::as_str) != Some(object.source()) && !is_ours(&stored, &owner) {
                 return Err(WriteError::NotOurs { kind: object.kind().name(), name: object.name().to_owned() });
             }
         }
-        let manifest = object.manifest(Some(&owner));
+        let mut manifest = object.manifest(Some(&owner));
+        // What was decided on an object that has changed since, or is gone, is decided again.
+        if let Some(observed) = known {
+            manifest["metadata"]["uid"] = Value::from(observed.uid.clone());
+            manifest["metadata"]["resourceVersion"] = Value::from(observed.resource_version.clone());
+        }
         let patch = Patch::Apply(&manifest);
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
         let apply = || self.call("apply", object.kind().name(), api.patch(object.name(), &parameters, &patch));
@@ -135,10 +152,7 @@ impl Writer {
         match apply().await {
             Ok(stored) if stored.data.get("spec") == manifest.get("spec") => Ok(stored),
             Ok(_) => self.replace_spec(object, &manifest).await,
-            Err(error) if error.code() == 422 => {
-                self.replace_spec(object, &manifest).await.map_err(|_| error)?;
-                apply().await
-            }
+            Err(error) if error.code() == 422 => self.replace_spec(object, &manifest).await.map_err(|_| error),
             Err(error) => Err(error),
         }
     }
@@ -189,7 +203,9 @@ impl Writer {
             Err(error) => return Proof::Unknown(error.to_string()),
         };
         let parameters = PostParams { dry_run: true, field_manager: Some(FIELD_MANAGER.to_owned()) };
-        match self.call("prove", "PodTemplate", api.create(&parameters, &object)).await {
+        let proof =
+            tokio::time::timeout(PROOF_DEADLINE, self.call("prove", "PodTemplate", api.create(&parameters, &object)));
+        match proof.await.unwrap_or(Err(WriteError::Timeout)) {
             Ok(_) => Proof::Admitted,
             Err(WriteError::Refused(error)) => match &*error {
                 kube::Error::Api(status) if status.message.contains(&format!("'{}'", probe.admission_policy)) => {
@@ -212,7 +228,7 @@ impl Writer {
         kind: &'static str,
         future: impl Future<Output = kube::Result<T>>,
     ) -> Result<T, WriteError> {
-        if !*self.leading.borrow() {
+        if !leads(&self.leading) {
             return Err(WriteError::NotLeader);
         }
         let result = within_deadline(future).await;

@@ -190,8 +190,14 @@ async fn a_policy_deleted_while_the_operator_is_down_is_gone_after_its_next_star
     );
     let stored = edited.enforced().await?;
     ensure!(stored["status"]["effectiveRules"][0]["rule"] == "run-as-non-root", "{}", stored["status"]);
-    let message = becomes_denied(&namespace, &workload("Deployment", "web", BAD)).await?;
-    ensure!(message.contains("[run-as-non-root]") && !message.contains("[image-tag]"), "{message}");
+    // The API server goes on denying by what is deleted until it has learned that it is.
+    wait_until("a denial by the edited policy alone", GENEROUS, async || {
+        let answer = namespace.requests().create(Effect::DryRun, &workload("Deployment", "web", BAD)).await?;
+        let message = denied(answer)?;
+        ensure!(message.contains("[run-as-non-root]") && !message.contains("[image-tag]"), "{message}");
+        Ok(())
+    })
+    .await?;
 
     edited.delete().await?;
     nothing_native(&namespace.client()).await?;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::policies::Policy;
 use crate::support::{Effect, GENEROUS, Operator, Requests, TestNamespace, wait_until};
-use crate::workloads::{BAD, GOOD, KINDS, denied, image_tag, ordinary_user, pod_spec, template, workload};
+use crate::workloads::{BAD, GOOD, KINDS, denied, image_tag, ordinary_user, pod_spec, workload};
 
 /// A namespace with an enforced policy and an ordinary user.
 async fn guarded(spec: Value) -> Result<(TestNamespace, Requests, Policy)> {
@@ -324,13 +324,17 @@ async fn several_findings_and_policies_are_told_and_none_weakens_another() -> Re
     let mut pod = workload("Pod", "web", BAD);
     pod["spec"] = pod_spec(BAD);
     pod["spec"]["containers"][0]["securityContext"] = json!({"privileged": true});
-    let answer = user.create(Effect::Real, &pod).await?;
-    let warnings = answer.warnings.join("\n");
-    let message = denied(answer)?;
+    // What only warns is not proven, so the API server may not have learned of it yet.
+    let message = wait_until("a denial with a warning", GENEROUS, async || {
+        let answer = user.create(Effect::Real, &pod).await?;
+        let warnings = answer.warnings.join("\n");
+        let message = denied(answer)?;
+        ensure!(warnings.contains("[privileged]"), "the other policy does not warn: {warnings:?}");
+        Ok(message)
+    })
+    .await?;
     for rule in ["image-tag", "image-digest", "read-only-root-filesystem", "privileged", "run-as-non-root"] {
         ensure!(message.contains(&format!("[{rule}]")), "{rule} is not in {message}");
     }
-    ensure!(warnings.contains("[privileged]"), "the other policy does not warn: {warnings:?}");
-    drop(template("unused", GOOD));
     policy.delete().await
 }
