@@ -71,7 +71,7 @@ fn candidate(random: &mut Random) -> String {
     let mut text = String::new();
     if random.chance(60) {
         // Valid so far, so that what is appended decides.
-        text.push_str(*random.pick(&[
+        text.push_str(random.pick::<&str>(&[
             "nginx",
             "docker.io/library/nginx",
             "r.example:5000/a/b",

@@ -1,5 +1,6 @@
 //! `immutable check`: judges manifests, offline.
 
+use std::collections::btree_map::Entry as MapEntry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
@@ -8,8 +9,9 @@ use std::sync::Arc;
 use clap::ValueEnum;
 use immutable_core::evaluate::Facts;
 use immutable_core::policy::{Enforcement, Policy};
+use immutable_core::rules::ConfigKind;
 
-use super::exit::{Exit, refuse};
+use super::exit::{Exit, refuse, say};
 use super::judge::{Context, Fact, Judged, fact, unreadable_entry};
 use super::policies;
 use crate::manifest::{Glob, ManifestError, discover, load, map_documents, read_stdin};
@@ -36,7 +38,7 @@ pub(super) struct Arguments {
     /// Labels of the namespaces that the input does not hold, KEY=VALUE; may be given several times
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_label)]
     namespace_labels: Vec<(String, String)>,
-    /// Namespace of objects that name none
+    /// Namespace of objects and policies that name none
     #[arg(short, long, default_value = "default", value_name = "NAMESPACE")]
     namespace: String,
     /// Paths to leave out, below the folders given; may be given several times
@@ -77,7 +79,10 @@ struct Input {
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
-    let policies = match policies::read(&arguments.policy) {
+    if let Some(usage) = policies::stdin_twice(arguments.policy.iter().chain(&arguments.paths)) {
+        return refuse([usage]);
+    }
+    let policies = match policies::read(&arguments.policy, &arguments.namespace) {
         Ok(policies) if arguments.policy.is_empty() => {
             vec![Policy::builtin_stateless()].into_iter().chain(policies).collect()
         }
@@ -122,6 +127,8 @@ struct Check<'a> {
     report: Report,
     exit: Exit,
     unknown_labels: BTreeSet<(String, String)>,
+    /// Whether a ConfigMap or Secret is immutable wherever the input has it.
+    configs: BTreeMap<(ConfigKind, String, String), bool>,
 }
 
 impl<'a> Check<'a> {
@@ -129,14 +136,20 @@ impl<'a> Check<'a> {
         let given: BTreeMap<String, String> = arguments.namespace_labels.iter().cloned().collect();
         let context = Context {
             policies: policies.iter().map(|policy| (Arc::from(policy.id.to_string()), policy)).collect(),
-            custom: policies.iter().flat_map(Policy::custom_workloads).collect(),
             facts: Facts::default(),
             namespaces: BTreeMap::new(),
             given_labels: (!given.is_empty()).then_some(given),
             default_namespace: arguments.namespace.clone(),
             show_pass: arguments.show_pass,
         };
-        Self { arguments, context, report: Report::default(), exit: Exit::Success, unknown_labels: BTreeSet::new() }
+        Self {
+            arguments,
+            context,
+            report: Report::default(),
+            exit: Exit::Success,
+            unknown_labels: BTreeSet::new(),
+            configs: BTreeMap::new(),
+        }
     }
 
     /// Takes in the facts of an input; what is wrong with it is told when it is judged.
@@ -146,11 +159,16 @@ impl<'a> Check<'a> {
         for fact in facts.into_iter().flatten().flatten() {
             match fact {
                 Fact::Config { kind, namespace, name, immutable } => {
-                    self.context.facts.insert(kind, &namespace, &name, immutable);
+                    // Which of two is applied last is not known.
+                    let all = self.configs.entry((kind, namespace.clone(), name.clone())).or_insert(true);
+                    *all &= immutable;
+                    self.context.facts.insert(kind, &namespace, &name, *all);
                 }
-                Fact::Namespace { name, labels } => {
-                    self.context.namespaces.insert(name, labels);
-                }
+                Fact::Namespace { name, labels } => match self.context.namespaces.entry(name) {
+                    MapEntry::Vacant(entry) => drop(entry.insert(labels)),
+                    MapEntry::Occupied(mut entry) if *entry.get() != labels => drop(entry.insert(None)),
+                    MapEntry::Occupied(_) => {}
+                },
             }
         }
     }
@@ -171,12 +189,12 @@ impl<'a> Check<'a> {
     }
 
     fn take(&mut self, judged: Judged) {
-        let Judged { is_workload, passes, entries, error, unknown_labels } = judged;
+        let Judged { is_workload, passes, entries, errors, unknown_labels } = judged;
         self.report.summary.resources += u64::from(is_workload);
         self.report.summary.pass += passes;
         self.unknown_labels.extend(unknown_labels);
-        if let Some(error) = error {
-            eprintln!("{error}");
+        for error in errors {
+            say(error);
             self.exit = self.exit.max(Exit::Input);
         }
         let weakest = self.arguments.fail_on.level();
@@ -200,7 +218,7 @@ impl<'a> Check<'a> {
     /// Records inputs that cannot be judged.
     fn fail(&mut self, errors: impl IntoIterator<Item = ManifestError>) {
         for error in errors {
-            eprintln!("{error}");
+            say(&error);
             self.report.summary.error += 1;
             self.report.entries.push(unreadable_entry(&error));
             self.exit = self.exit.max(Exit::Input);
@@ -209,10 +227,10 @@ impl<'a> Check<'a> {
 
     fn finish(self) -> anyhow::Result<Exit> {
         for (policy, namespace) in &self.unknown_labels {
-            eprintln!(
+            say(format_args!(
                 "warning: the labels of namespace {namespace} are not known, so it counts as matched by policy {policy}; \
                  give its Namespace as input or --namespace-labels"
-            );
+            ));
         }
         let stdout = std::io::stdout();
         let options = output::Options {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use immutable_core::native::{Installation, compile};
 use jiff::Timestamp;
 
-use super::exit::{Exit, print, refuse};
+use super::exit::{Exit, print, refuse, say};
 use super::policies;
 use crate::operator::{DEFAULT_NAMESPACE, DEFAULT_OWNER};
 
@@ -18,6 +18,9 @@ pub(super) struct Arguments {
     /// Files with policies; - is standard input
     #[arg(required = true, value_name = "POLICY")]
     policies: Vec<PathBuf>,
+    /// Namespace of the policies of one namespace that name none
+    #[arg(short, long, default_value = "default", value_name = "NAMESPACE")]
+    namespace: String,
     /// The operator's own namespace, which is left out unless a policy names it
     #[arg(long, default_value = DEFAULT_NAMESPACE, value_name = "NAMESPACE")]
     operator_namespace: String,
@@ -27,7 +30,10 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
-    let policies = match policies::read(&arguments.policies) {
+    if let Some(usage) = policies::stdin_twice(&arguments.policies) {
+        return refuse([usage]);
+    }
+    let policies = match policies::read(&arguments.policies, &arguments.namespace) {
         Ok(policies) => policies,
         Err(errors) => return refuse(errors),
     };
@@ -38,21 +44,21 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     for policy in &policies {
         let Some(compiled) = compilation.policies.get(&policy.id) else { continue };
         if let Some(error) = &compiled.error {
-            eprintln!("{}: {error}", policy.id);
+            say(format_args!("{}: {error}", policy.id));
             exit = Exit::Input;
         }
         if let Some(suspension) = policy.suspension.as_ref().filter(|_| policy.is_suspended(now)) {
-            eprintln!("{}: suspended until {}, so it comes to nothing now", policy.id, suspension.until);
+            say(format_args!("{}: suspended until {}, so it comes to nothing now", policy.id, suspension.until));
         }
         for gap in &compiled.gaps {
-            eprintln!("{}: {gap}", policy.id);
+            say(format_args!("{}: {gap}", policy.id));
         }
         if policy.rules.iter().any(|rule| rule.checks.config.is_some()) {
-            eprintln!(
+            say(format_args!(
                 "{}: immutable-config is enforced when a ConfigMap or Secret is created; a reference to an older one \
                  is seen by check and scan only",
                 policy.id
-            );
+            ));
         }
     }
     let mut text = String::new();

@@ -1,26 +1,25 @@
 //! One object of the input -> what every policy says of it.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use immutable_core::evaluate::{About, Certainty, Facts, Finding, evaluate};
 use immutable_core::policy::{Enforcement, Match, NamespaceLabels, Policy};
 use immutable_core::rules::ConfigKind;
-use immutable_core::workload::{CustomWorkload, UnreadableWorkload, Workload};
+use immutable_core::workload::{CustomWorkload, Workload};
 
-use crate::manifest::{ErrorKind, ManifestError, Object, Position};
+use crate::manifest::{ErrorKind, Locator, ManifestError, Object, Position, UNRENDERED};
 use crate::output::{Entry, Outcome, Place, Resource};
 
 /// What is known beside the object that is judged.
 pub(super) struct Context<'a> {
     /// The policies, with their names as reports show them.
     pub policies: Vec<(Arc<str>, &'a Policy)>,
-    /// The custom workloads that any of them declares.
-    pub custom: Vec<&'a CustomWorkload>,
     /// ConfigMaps and Secrets of the input.
     pub facts: Facts,
-    /// Labels of the namespaces of the input.
-    pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
+    /// Labels of the namespaces of the input; none where they cannot be told.
+    pub namespaces: BTreeMap<String, Option<BTreeMap<String, String>>>,
     /// Labels that a person gave for all namespaces that the input does not hold.
     pub given_labels: Option<BTreeMap<String, String>>,
     /// The namespace of objects that name none.
@@ -38,8 +37,8 @@ pub(super) struct Judged {
     pub passes: u64,
     /// Its results.
     pub entries: Vec<Entry>,
-    /// An error that makes the input one that cannot be judged.
-    pub error: Option<ManifestError>,
+    /// Errors that make the input one that cannot be judged.
+    pub errors: Vec<ManifestError>,
     /// Policies and namespaces whose match depends on labels that nobody gave.
     pub unknown_labels: BTreeSet<(String, String)>,
 }
@@ -48,8 +47,8 @@ pub(super) struct Judged {
 pub(super) enum Fact {
     /// a ConfigMap or Secret
     Config { kind: ConfigKind, namespace: String, name: String, immutable: bool },
-    /// a namespace
-    Namespace { name: String, labels: BTreeMap<String, String> },
+    /// a namespace, with its labels if they can be read
+    Namespace { name: String, labels: Option<BTreeMap<String, String>> },
 }
 
 /// Reads the fact that an object is, if it is one.
@@ -75,98 +74,184 @@ pub(super) fn fact(object: &Object<'_>, default_namespace: &str) -> Option<Fact>
             struct View {
                 metadata: immutable_core::workload::Metadata,
             }
-            let mut labels = object.view::<View>().ok()?.metadata.labels;
-            // The API server sets it on every namespace.
-            labels.insert("kubernetes.io/metadata.name".to_owned(), name.clone());
+            let labels = object.view::<View>().ok().map(|view| with_name(view.metadata.labels, &name));
             Some(Fact::Namespace { name, labels })
         }
         _ => None,
     }
 }
 
+/// The labels of a namespace with the one that the API server sets on every namespace.
+fn with_name(mut labels: BTreeMap<String, String>, name: &str) -> BTreeMap<String, String> {
+    labels.insert("kubernetes.io/metadata.name".to_owned(), name.to_owned());
+    labels
+}
+
+/// What the entries of one object have in common.
+struct Common<'a, 'tree> {
+    resource: Arc<Resource>,
+    file: Arc<str>,
+    locator: RefCell<Locator<'tree>>,
+    namespace: &'a str,
+    labels: Option<BTreeMap<String, String>>,
+}
+
 impl Context<'_> {
     /// Judges one object by every policy.
     pub(super) fn judge(&self, object: &Object<'_>) -> Judged {
-        match Workload::read(object.node(), object.api_version(), object.kind(), &self.custom) {
-            Ok(None) => Judged::default(),
-            Ok(Some(workload)) => self.judge_workload(object, &workload),
-            Err(error) => self.unreadable(object, &error),
-        }
-    }
-
-    fn judge_workload(&self, object: &Object<'_>, workload: &Workload) -> Judged {
+        let declares = |policy: &Policy| {
+            let mut custom = policy.custom_workloads().iter();
+            custom.any(|custom| custom.api_version == object.api_version() && custom.kind == object.kind())
+        };
+        let read = |custom: &[&CustomWorkload]| {
+            let workload = Workload::read(object.node(), object.api_version(), object.kind(), custom);
+            workload.map_err(|error| (error.pointer().to_owned(), ErrorKind::Value, error.to_string())).and_then(
+                |workload| match workload.as_ref().and_then(template_pointer) {
+                    Some(pointer) => Err((pointer, ErrorKind::Template, UNRENDERED.to_owned())),
+                    None => Ok(workload),
+                },
+            )
+        };
         let mut judged = Judged::default();
-        let namespace = match workload.metadata.namespace.as_str() {
-            "" => self.default_namespace.as_str(),
-            own => own,
-        };
-        let resource = Arc::new(Resource {
-            api_version: workload.kind.api_version().to_owned(),
-            kind: workload.kind.name().to_owned(),
-            namespace: namespace.to_owned(),
-            name: workload.name().to_owned(),
-        });
-        let file: Arc<str> = Arc::from(object.file());
-        let place = |pointer: &str| {
-            let Position { line, column } = object.locate(pointer);
-            Place { file: Arc::clone(&file), line, column }
-        };
-        for (name, policy) in &self.policies {
-            let labels = match self.namespaces.get(namespace).or(self.given_labels.as_ref()) {
-                Some(labels) => NamespaceLabels::Known(labels),
-                None => NamespaceLabels::Unknown,
-            };
-            match policy.matches(workload, namespace, labels, None) {
-                Match::No => continue,
-                Match::Unknown => {
-                    judged.unknown_labels.insert((name.to_string(), namespace.to_owned()));
-                }
-                Match::Yes => {}
-            }
-            judged.is_workload = true;
-            for verdict in evaluate(policy, workload, namespace, &self.facts) {
-                let entry = |outcome, about, path: String, message, fix| Entry {
-                    outcome,
-                    rule: Some(verdict.rule),
-                    policy: Some(Arc::clone(name)),
-                    enforcement: Some(verdict.enforcement),
-                    resource: Some(Arc::clone(&resource)),
-                    about,
-                    place: place(&path),
-                    path,
-                    message,
-                    fix,
-                    exception: None,
-                };
-                if verdict.findings.is_empty() {
-                    judged.passes += 1;
-                    if self.show_pass {
-                        let title = verdict.rule.document().title.to_owned();
-                        judged.entries.push(entry(Outcome::Pass, About::Workload, String::new(), title, String::new()));
+        if !self.policies.iter().any(|(_, policy)| declares(policy)) {
+            match read(&[]) {
+                Ok(None) => {}
+                Ok(Some(workload)) => {
+                    let common = self.common(object, &workload);
+                    for (name, policy) in &self.policies {
+                        self.judge_workload(&common, &workload, name, policy, &mut judged);
                     }
                 }
-                for finding in verdict.findings {
-                    let outcome = outcome(&finding, verdict.enforcement);
-                    let Finding { about, pointer, message, fix, .. } = finding;
-                    judged.entries.push(entry(outcome, about, pointer, message, fix));
+                Err((pointer, kind, message)) => self.unreadable(object, &pointer, kind, message, &mut judged),
+            }
+            return judged;
+        }
+        // Each policy says for itself where the templates are.
+        let mut common = None;
+        for (name, policy) in self.policies.iter().filter(|(_, policy)| declares(policy)) {
+            match read(&policy.custom_workloads().iter().collect::<Vec<_>>()) {
+                Ok(None) => {}
+                Ok(Some(workload)) => {
+                    let common = common.get_or_insert_with(|| self.common(object, &workload));
+                    self.judge_workload(common, &workload, name, policy, &mut judged);
                 }
+                Err((pointer, kind, message)) => self.unreadable(object, &pointer, kind, message, &mut judged),
             }
         }
         judged
     }
 
-    fn unreadable(&self, object: &Object<'_>, error: &UnreadableWorkload) -> Judged {
-        let manifest_error = object.error(error.pointer(), ErrorKind::Value, error.to_string());
-        let mut entry = unreadable_entry(&manifest_error);
+    fn common<'a, 'tree>(&'a self, object: &Object<'tree>, workload: &Workload) -> Common<'a, 'tree>
+    where
+        'tree: 'a,
+    {
+        let namespace = object.namespace().unwrap_or(&self.default_namespace);
+        let labels = match self.namespaces.get(namespace) {
+            Some(labels) => labels.clone(),
+            None => self.given_labels.clone().map(|labels| with_name(labels, namespace)),
+        };
+        Common {
+            resource: Arc::new(Resource {
+                api_version: workload.kind.api_version().to_owned(),
+                kind: workload.kind.name().to_owned(),
+                namespace: namespace.to_owned(),
+                name: workload.name().to_owned(),
+            }),
+            file: Arc::from(object.file()),
+            locator: RefCell::new(Locator::new(object.node())),
+            namespace,
+            labels,
+        }
+    }
+
+    fn judge_workload(
+        &self,
+        common: &Common<'_, '_>,
+        workload: &Workload,
+        name: &Arc<str>,
+        policy: &Policy,
+        judged: &mut Judged,
+    ) {
+        let labels = common.labels.as_ref().map_or(NamespaceLabels::Unknown, NamespaceLabels::Known);
+        match policy.matches(workload, common.namespace, labels, None) {
+            Match::No => return,
+            Match::Unknown => {
+                judged.unknown_labels.insert((name.to_string(), common.namespace.to_owned()));
+            }
+            Match::Yes => {}
+        }
+        judged.is_workload = true;
+        for verdict in evaluate(policy, workload, common.namespace, &self.facts) {
+            let entry = |outcome, about, path: String, message, fix| {
+                let Position { line, column } = common.locator.borrow_mut().locate(&path);
+                Entry {
+                    outcome,
+                    rule: Some(verdict.rule),
+                    policy: Some(Arc::clone(name)),
+                    enforcement: Some(verdict.enforcement),
+                    resource: Some(Arc::clone(&common.resource)),
+                    about,
+                    place: Place { file: Arc::clone(&common.file), line, column },
+                    path,
+                    message,
+                    fix,
+                    exception: None,
+                }
+            };
+            if verdict.findings.is_empty() {
+                judged.passes += 1;
+                if self.show_pass {
+                    let title = verdict.rule.document().title.to_owned();
+                    judged.entries.push(entry(Outcome::Pass, About::Workload, String::new(), title, String::new()));
+                }
+            }
+            for finding in verdict.findings {
+                let outcome = outcome(&finding, verdict.enforcement);
+                let Finding { about, pointer, message, fix, .. } = finding;
+                judged.entries.push(entry(outcome, about, pointer, message, fix));
+            }
+        }
+    }
+
+    /// Records that an object cannot be judged; once, however many policies find that.
+    fn unreadable(&self, object: &Object<'_>, pointer: &str, kind: ErrorKind, message: String, judged: &mut Judged) {
+        let error = object.error(pointer, kind, message);
+        if judged.errors.contains(&error) {
+            return;
+        }
+        let mut entry = unreadable_entry(&error);
         entry.resource = Some(Arc::new(Resource {
             api_version: object.api_version().to_owned(),
             kind: object.kind().to_owned(),
             namespace: object.namespace().unwrap_or(&self.default_namespace).to_owned(),
             name: object.name().unwrap_or_default().to_owned(),
         }));
-        error.pointer().clone_into(&mut entry.path);
-        Judged { entries: vec![entry], error: Some(manifest_error), ..Judged::default() }
+        pointer.clone_into(&mut entry.path);
+        judged.entries.push(entry);
+        judged.errors.push(error);
     }
+}
+
+/// Where a workload still has a template of Helm or the like in what identifies it or is run by it. In quotes that is
+/// YAML like any other, and judging it would judge something that never runs.
+fn template_pointer(workload: &Workload) -> Option<String> {
+    let unrendered = |text: &str| text.contains("{{");
+    let metadata = &workload.metadata;
+    let names = [
+        ("/metadata/name", &metadata.name),
+        ("/metadata/generateName", &metadata.generate_name),
+        ("/metadata/namespace", &metadata.namespace),
+    ];
+    if let Some((pointer, _)) = names.into_iter().find(|(_, text)| unrendered(text)) {
+        return Some(pointer.to_owned());
+    }
+    workload.templates.iter().find_map(|template| {
+        template.spec.all_containers().find_map(|(container_type, index, container)| {
+            let fields = [("name", &container.name), ("image", &container.image)];
+            let (field, _) = fields.into_iter().find(|(_, text)| unrendered(text))?;
+            Some(format!("{}/{}/{index}/{field}", template.pointer, container_type.field()))
+        })
+    })
 }
 
 fn outcome(finding: &Finding, enforcement: Enforcement) -> Outcome {

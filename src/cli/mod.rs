@@ -11,6 +11,7 @@ mod operator;
 mod policies;
 mod suspend;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -41,6 +42,22 @@ enum Command {
 }
 
 impl Cli {
+    /// Runs what the arguments of this process say.
+    pub fn main() -> ExitCode {
+        let error = match Self::try_parse() {
+            Ok(cli) => return cli.run(),
+            Err(error) => error,
+        };
+        // Help and version are results: nobody may take half of them, or nothing, for a success.
+        let written = error.print().and_then(|()| std::io::stdout().flush());
+        let exit = match written {
+            _ if error.use_stderr() => Exit::Input,
+            Ok(()) => Exit::Success,
+            Err(_) => Exit::Unfinished,
+        };
+        exit.into()
+    }
+
     /// Runs the subcommand. Errors go to stderr, results to stdout.
     pub fn run(self) -> ExitCode {
         let result = match self.command {
@@ -63,7 +80,7 @@ impl Cli {
                         .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
                 });
                 if !broken_pipe {
-                    eprintln!("error: {error:#}");
+                    exit::say(format_args!("error: {error:#}"));
                 }
                 Exit::Unfinished
             })

@@ -130,6 +130,21 @@ impl de::Error for ViewError {
     }
 }
 
+impl<'de> Node<'de> {
+    /// Reads an integer; `4.0` is one, as kubectl writes it to the API server as 4.
+    fn integer<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ViewError> {
+        /// Up to here every integer is a float.
+        const LARGEST: f64 = 9_007_199_254_740_992.0;
+        match self.value() {
+            #[allow(clippy::cast_possible_truncation)] // it is whole and in range
+            Value::Float(value) if value.fract() == 0.0 && value.abs() <= LARGEST => {
+                visitor.visit_i64(value as i64).map_err(|error: ViewError| error.at(self.position()))
+            }
+            _ => self.deserialize_any(visitor),
+        }
+    }
+}
+
 impl<'de> Deserializer<'de> for Node<'de> {
     type Error = ViewError;
 
@@ -179,14 +194,46 @@ impl<'de> Deserializer<'de> for Node<'de> {
         .map_err(|error: ViewError| error.at(self.position()))
     }
 
+    /// A derived view would take a list for its fields in order.
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, ViewError> {
+        match self.value() {
+            Value::Sequence(_) => {
+                let error: ViewError = de::Error::invalid_type(Unexpected::Seq, &visitor);
+                Err(error.at(self.position()))
+            }
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
+    fn deserialize_i32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ViewError> {
+        self.integer(visitor)
+    }
+
+    fn deserialize_i64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ViewError> {
+        self.integer(visitor)
+    }
+
+    fn deserialize_u32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ViewError> {
+        self.integer(visitor)
+    }
+
+    fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ViewError> {
+        self.integer(visitor)
+    }
+
     /// Costs nothing: the next value is one addition away.
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ViewError> {
         visitor.visit_unit()
     }
 
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
-        tuple_struct map struct identifier
+        bool i8 i16 i128 u8 u16 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map
+        identifier
     }
 }
 

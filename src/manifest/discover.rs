@@ -72,7 +72,6 @@ impl Walk<'_> {
                 self.visited.clear();
                 self.folder(path, Path::new(""), false);
             }
-            Ok(_) if self.excluded(path) => {}
             Ok(_) => self.source(path, true),
         }
     }
@@ -119,7 +118,8 @@ impl Walk<'_> {
                 Ok(metadata) if metadata.is_dir() => {
                     self.folder(&child, &relative, in_chart || chart);
                 }
-                Ok(_) if is_manifest(&child) => self.source(&child, false),
+                // Reading a pipe that nobody writes to would never end.
+                Ok(metadata) if metadata.is_file() && is_manifest(&child) => self.source(&child, false),
                 // What nobody would read may be as broken as it likes.
                 Err(error) if is_manifest(&child) => self.unreadable(&child, &error),
                 _ => {}

@@ -31,7 +31,8 @@ pub use glob::{Glob, GlobError};
 pub use load::{MAX_INPUT, load, read_stdin, to_text};
 pub use object::Object;
 pub use read::{Documents, map_documents, trees};
-pub use tree::{Entries, Items, Node, Tree, Value};
+pub use template::UNRENDERED;
+pub use tree::{Entries, Items, Locator, Node, Tree, Value};
 pub use write::to_yaml;
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 
 use super::error::{ErrorKind, Position, Problem};
 
-const ADVICE: &str = "unrendered template: render it first, for example helm template DIR | immutable check -";
+/// What is said of a template that nobody rendered.
+pub const UNRENDERED: &str = "unrendered template: render it first, for example helm template DIR | immutable check -";
 
 /// Where the first `{{ ... }}` stands outside of comments and quotes.
 pub(super) fn find(text: &str, first_line: u32) -> Option<Position> {
@@ -23,5 +24,5 @@ pub(super) fn find(text: &str, first_line: u32) -> Option<Position> {
 
 /// The error for a template at this place.
 pub(super) fn problem(position: Position) -> Problem {
-    Problem::new(position, ErrorKind::Template, ADVICE)
+    Problem::new(position, ErrorKind::Template, UNRENDERED)
 }

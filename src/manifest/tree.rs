@@ -218,13 +218,49 @@ impl<'tree> Node<'tree> {
     /// A scalar is where its value is. A container is where its key is written, an item of a list where it begins. What
     /// is not there is where its nearest existing ancestor is, by the same rules.
     pub fn locate(self, pointer: &str) -> Position {
-        let mut node = self;
-        let mut position = self.position();
+        Locator::new(self).locate(pointer)
+    }
+}
+
+/// Finds the places of many pointers below one node, as [`Node::locate`] finds one.
+///
+/// Lists have no index: their items are counted from the front. It remembers how far it has counted, so that looking
+/// up one item after the other takes as long as walking the list.
+#[derive(Debug, Clone)]
+pub struct Locator<'tree> {
+    root: Node<'tree>,
+    /// The last list of each depth.
+    lists: Vec<Counted<'tree>>,
+}
+
+#[derive(Debug, Clone)]
+struct Counted<'tree> {
+    pointer: String,
+    /// How many items have been passed, and those from there on.
+    number: usize,
+    items: Items<'tree>,
+}
+
+impl<'tree> Locator<'tree> {
+    /// For pointers that begin at this node.
+    pub fn new(root: Node<'tree>) -> Self {
+        Self { root, lists: Vec::new() }
+    }
+
+    /// Where to look for what a pointer names; see [`Node::locate`].
+    pub fn locate(&mut self, pointer: &str) -> Position {
+        let mut node = self.root;
+        let mut position = node.position();
+        let mut depth = 0;
+        let mut end = 0;
         for token in pointer.split('/').skip(1) {
-            if let Value::Sequence(mut items) = node.value() {
-                let Some(item) = token.parse().ok().and_then(|number| items.nth(number)) else {
+            let above = pointer.get(..end).unwrap_or_default();
+            end += 1 + token.len();
+            if let Value::Sequence(items) = node.value() {
+                let Some(item) = token.parse().ok().and_then(|number| self.item(depth, above, items, number)) else {
                     break;
                 };
+                depth += 1;
                 node = item;
                 position = item.position();
                 continue;
@@ -243,6 +279,20 @@ impl<'tree> Node<'tree> {
             };
         }
         position
+    }
+
+    /// An item of the list at a pointer, which is the list number `depth` on the way.
+    fn item(&mut self, depth: usize, pointer: &str, items: Items<'tree>, number: usize) -> Option<Node<'tree>> {
+        if !self.lists.get(depth).is_some_and(|list| list.pointer == pointer && list.number <= number) {
+            self.lists.truncate(depth);
+            self.lists.push(Counted { pointer: pointer.to_owned(), number: 0, items });
+        }
+        let list = self.lists.get_mut(depth)?;
+        while list.number < number {
+            list.items.next()?;
+            list.number += 1;
+        }
+        list.items.clone().next()
     }
 }
 

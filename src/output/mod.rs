@@ -19,6 +19,8 @@ use std::io::{self, Write};
 
 use clap::ValueEnum;
 
+pub(crate) use shown::Shown;
+
 pub use report::{Entry, ExceptionNote, Outcome, Place, Report, Resource, Summary};
 
 /// How a report is written.

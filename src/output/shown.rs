@@ -7,7 +7,7 @@ use std::fmt::{self, Write as _};
 /// Rules already show values of manifests in printable ASCII; file names, reasons of exceptions and errors
 /// of parsers come here as they are.
 #[derive(Clone, Copy)]
-pub(super) struct Shown<'a>(pub(super) &'a str);
+pub(crate) struct Shown<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -134,7 +134,8 @@ impl Widths {
     fn of(rows: &[Row<'_>]) -> Self {
         let mut widths = Self::default();
         for row in rows {
-            let widen = |width: &mut usize, text: &str| *width = (*width).max(text.chars().count());
+            // What is longer sticks out: others need not be moved by it, and a formatter knows no width over 65535.
+            let widen = |width: &mut usize, text: &str| *width = (*width).max(text.chars().count().min(WIDEST));
             widen(&mut widths.line, &row.line);
             widen(&mut widths.rule, row.rule);
             widen(&mut widths.policy, row.policy);
@@ -156,6 +157,8 @@ impl Widths {
 
 /// The width of `error` and `audit`.
 const MARKER: usize = 5;
+/// The widest column.
+const WIDEST: usize = 200;
 
 struct Layout {
     paint: Paint,

@@ -12,7 +12,7 @@ use crate::{
 pub(crate) fn objects() -> Vec<Value> {
     let mut objects = Vec::new();
     for (index, spec) in specs().into_iter().enumerate() {
-        let chosen = |at: usize| at == 0 || (at + index) % 3 == 0;
+        let chosen = |at: usize| at == 0 || (at + index).is_multiple_of(3);
         let sorts = SORTS.into_iter().enumerate().filter(|(at, _)| chosen(*at));
         objects.extend(sorts.filter_map(|(_, sort)| Some(around(sort, &fitting(&spec, sort.home())?))));
     }

@@ -3,16 +3,20 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod changes;
 mod corpus;
 mod costs;
+mod ephemeral;
 mod evaluator;
 mod images;
 mod on_library;
 mod on_server;
+mod oracle;
 mod policies;
 mod random;
 mod server;
 mod shrink;
 mod specs;
+mod updates;
 mod verdict;
 mod workloads;

@@ -81,6 +81,11 @@ pub(crate) fn healthy() -> Settings {
     settings("healthy", json!({"profile": "Stateless", "rules": {"updateStrategy": {"minHealthyPercent": 90}}}))
 }
 
+/// A rule that reads few fields, so that most updates leave them.
+pub(crate) fn only_hosts() -> Settings {
+    settings("only-hosts", json!({"rules": {"hostPath": {}, "scratchVolumes": {}}}))
+}
+
 /// Rules at every level, so that one object is judged by several compiled policies of a shape.
 pub(crate) fn mixed() -> Settings {
     settings(

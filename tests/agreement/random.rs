@@ -13,7 +13,7 @@ const SEED: &str = "IMMUTABLE_SEED";
 /// When what was asked for is no number.
 pub(crate) fn seed(test: &str) -> Result<u64> {
     let seed = match std::env::var(SEED) {
-        Ok(text) => text.parse().with_context(|| format!("{SEED}={text} is no number"))?,
+        Ok(wanted) => wanted.parse().with_context(|| format!("{SEED}={wanted} is no number"))?,
         Err(_) => RandomState::new().build_hasher().finish(),
     };
     println!("{test}: seed {seed}; {SEED}={seed} repeats it");

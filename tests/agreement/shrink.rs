@@ -72,6 +72,13 @@ fn smaller(object: &Value, place: &str) -> Vec<Value> {
     let mut candidates = Vec::new();
     let mut without = object.clone();
     if remove(&mut without, place).is_some() {
+        // An update whose two sides lose the same stays the same update.
+        if let Some(rest) = place.strip_prefix("/new/") {
+            let mut neither = without.clone();
+            if remove(&mut neither, &format!("/old/{rest}")).is_some() {
+                candidates.push(neither);
+            }
+        }
         candidates.push(without);
     }
     if let Some(Value::String(text)) = object.pointer(place) {

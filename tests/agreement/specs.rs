@@ -40,6 +40,12 @@ impl<'a> Generator<'a> {
         Self { random, edges, home, good, windows, pod_resources, volumes: Vec::new() }
     }
 
+    /// Goes on in a Pod that exists.
+    pub(crate) fn is_like(&mut self, windows: bool, volumes: &[&str]) {
+        self.windows = windows;
+        self.volumes = volumes.iter().map(ToString::to_string).collect();
+    }
+
     fn good(&mut self) -> bool {
         self.random.chance(self.good)
     }
@@ -240,7 +246,7 @@ impl<'a> Generator<'a> {
         let privileged = if can_be_privileged && !self.good() && self.random.chance(50) {
             Some(json!(true))
         } else {
-            self.random.chance(30).then(|| json!(false))
+            self.random.chance(30).then_some(json!(false))
         };
         self.put(&mut security, "allowPrivilegeEscalation", escalation);
         self.put(&mut security, "privileged", privileged);
@@ -354,7 +360,7 @@ impl<'a> Generator<'a> {
                     ("mountPath".to_owned(), json!(format!("/m/{index}/{copy}"))),
                 ]);
                 let read_only =
-                    if self.good() { Some(json!(true)) } else { self.random.chance(50).then(|| json!(false)) };
+                    if self.good() { Some(json!(true)) } else { self.random.chance(50).then_some(json!(false)) };
                 self.put(&mut mount, "readOnly", read_only);
                 mounts.push(Value::Object(mount));
             }

@@ -124,6 +124,7 @@ pub(crate) fn condition<'a>(policy: &'a Value, name: &str) -> Result<&'a Value> 
         .with_context(|| format!("no condition {name} among {conditions:?}"))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "callers write the spec where they call")]
 pub(crate) fn cluster_policy(name: &str, spec: Value) -> Value {
     json!({"apiVersion": API_VERSION, "kind": "ClusterImmutablePolicy", "metadata": {"name": name}, "spec": spec})
 }

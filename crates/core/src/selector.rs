@@ -183,9 +183,8 @@ impl LabelSelector {
 
 fn problem_with_key(key: &str) -> Option<String> {
     let (prefix, name) = key.split_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
-    let prefix_is_valid = prefix.is_none_or(|prefix| {
-        !prefix.is_empty() && prefix.len() <= 253 && prefix.split('.').all(is_dns_label)
-    });
+    let prefix_is_valid =
+        prefix.is_none_or(|prefix| !prefix.is_empty() && prefix.len() <= 253 && prefix.split('.').all(is_dns_label));
     (!prefix_is_valid || name.is_empty() || !is_label_text(name)).then(|| {
         format!(
             "label key {key:?} is not valid; write [PREFIX/]NAME, NAME of at most 63 letters, digits, '-', '_' or '.'"

@@ -9,8 +9,10 @@ mod tree;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::de::Deserializer;
 use serde::{Deserialize, Serialize};
 
+use crate::rules::printable;
 use crate::schema::validations;
 
 pub use defaults::image_pull_policy;
@@ -120,7 +122,7 @@ pub struct Metadata {
     #[serde(deserialize_with = "null_is_absent")]
     pub namespace: String,
     /// labels of the object itself
-    #[serde(deserialize_with = "null_is_absent")]
+    #[serde(deserialize_with = "labels")]
     pub labels: BTreeMap<String, String>,
 }
 
@@ -222,8 +224,15 @@ impl Workload {
         T: Tree<'de>,
         T::Error: fmt::Display,
     {
-        if let Some(custom) = custom.iter().find(|custom| custom.api_version == api_version && custom.kind == kind) {
-            return Self::read_custom(root, custom).map(Some);
+        let declared = || custom.iter().filter(|custom| custom.api_version == api_version && custom.kind == kind);
+        if declared().next().is_some() {
+            let mut pointers: Vec<&str> = Vec::new();
+            for pointer in declared().flat_map(|custom| &custom.pod_templates) {
+                if !pointers.contains(&pointer.as_str()) {
+                    pointers.push(pointer);
+                }
+            }
+            return Self::read_custom(root, api_version, kind, &pointers).map(Some);
         }
         let Some(kind) = Kind::named(kind) else { return Ok(None) };
         if api_version != kind.api_version() {
@@ -244,34 +253,65 @@ impl Workload {
         }
         Ok(Some(Self {
             kind: WorkloadKind::BuiltIn(kind),
-            metadata: read_metadata(root)?,
+            metadata: read_metadata(root, "")?,
             template_labels: read_template_labels(root, kind.template_pointers().iter().copied())?,
             templates: vec![template],
-            strategy: UpdateStrategy::read(kind, root).map_err(|error| field("/spec", &error))?,
+            strategy: UpdateStrategy::read(kind, root)?,
         }))
     }
 
-    fn read_custom<'de, T>(root: T, custom: &CustomWorkload) -> Result<Self, UnreadableWorkload>
+    fn read_custom<'de, T>(
+        root: T,
+        api_version: &str,
+        kind: &str,
+        pointers: &[&str],
+    ) -> Result<Self, UnreadableWorkload>
     where
         T: Tree<'de>,
         T::Error: fmt::Display,
     {
         let mut templates = Vec::new();
-        for pointer in &custom.pod_templates {
-            let pointer = format!("{pointer}/spec");
+        for pointer in pointers {
             // A Rollout may name a Deployment instead of holding a template.
-            if let Some(node) = root.at(&pointer).filter(|node| !node.is_null()) {
-                templates.push(read_template(node, None, pointer)?);
+            let Some(node) = custom_template(root, pointer)? else { continue };
+            let pointer = format!("{pointer}/spec");
+            let Some(node) = node.get("spec").filter(|node| !node.is_null()) else {
+                return Err(UnreadableWorkload::PodSpecMissing { pointer });
+            };
+            let template = read_template(node, None, pointer)?;
+            if template.spec.containers.is_empty() {
+                return Err(UnreadableWorkload::NoContainers { pointer: template.pointer });
             }
+            templates.push(template);
         }
         Ok(Self {
-            kind: WorkloadKind::Custom { api_version: custom.api_version.clone(), kind: custom.kind.clone() },
-            metadata: read_metadata(root)?,
-            template_labels: read_template_labels(root, custom.pod_templates.iter().map(String::as_str))?,
+            kind: WorkloadKind::Custom { api_version: api_version.to_owned(), kind: kind.to_owned() },
+            metadata: read_metadata(root, "")?,
+            template_labels: read_template_labels(root, pointers.iter().copied())?,
             templates,
             strategy: None,
         })
     }
+}
+
+/// The template at a pointer, none where it or what it would stand in is absent. What is there must be a mapping.
+fn custom_template<'de, T>(root: T, pointer: &str) -> Result<Option<T>, UnreadableWorkload>
+where
+    T: Tree<'de>,
+    T::Error: fmt::Display,
+{
+    /// Whatever keys it has.
+    #[derive(Deserialize)]
+    struct Mapping {}
+    let mut node = root;
+    let mut at = String::new();
+    for key in pointer.split('/').skip(1) {
+        let Some(child) = node.get(key).filter(|child| !child.is_null()) else { return Ok(None) };
+        node = child;
+        at = format!("{at}/{key}");
+        Mapping::deserialize(node).map_err(|error| field::<T>(&at, &error))?;
+    }
+    Ok(Some(node))
 }
 
 fn read_template<'de, T>(node: T, kind: Option<Kind>, pointer: String) -> Result<PodTemplate, UnreadableWorkload>
@@ -279,18 +319,42 @@ where
     T: Tree<'de>,
     T::Error: fmt::Display,
 {
-    let mut spec = PodSpec::deserialize(node).map_err(|error| field(&pointer, &error))?;
+    let mut spec = PodSpec::deserialize(node).map_err(|error| field::<T>(&pointer, &error))?;
+    check_restart_policies(&spec, &pointer)?;
     defaults::fill_in(kind, &mut spec);
     Ok(PodTemplate { pointer, spec })
 }
 
-fn read_metadata<'de, T>(root: T) -> Result<Metadata, UnreadableWorkload>
+/// Refuses restart policies that the API server does not know: what they mean decides which rules apply.
+fn check_restart_policies(spec: &PodSpec, pointer: &str) -> Result<(), UnreadableWorkload> {
+    let check = |policy: Option<&String>, path: &str| {
+        let policy = policy.filter(|policy| !matches!(policy.as_str(), "" | "Always" | "OnFailure" | "Never"));
+        policy.map_or(Ok(()), |policy| {
+            let name = path.replace('/', ".");
+            Err(UnreadableWorkload::Field {
+                pointer: format!("{pointer}/{path}"),
+                detail: format!("{name}: {} is not known; write Always, OnFailure or Never", printable(policy)),
+            })
+        })
+    };
+    check(spec.restart_policy.as_ref(), "restartPolicy")?;
+    spec.all_containers().try_for_each(|(container_type, index, container)| {
+        // No text for those that name none, which are most.
+        match &container.restart_policy {
+            Some(policy) => check(Some(policy), &format!("{}/{index}/restartPolicy", container_type.field())),
+            None => Ok(()),
+        }
+    })
+}
+
+/// `owner` is the pointer of the object that has the metadata.
+fn read_metadata<'de, T>(root: T, owner: &str) -> Result<Metadata, UnreadableWorkload>
 where
     T: Tree<'de>,
     T::Error: fmt::Display,
 {
     match root.get("metadata") {
-        Some(node) => null_is_absent(node).map_err(|error| field("/metadata", &error)),
+        Some(node) => null_is_absent(node).map_err(|error| field::<T>(&format!("{owner}/metadata"), &error)),
         None => Ok(Metadata::default()),
     }
 }
@@ -304,10 +368,22 @@ where
     T: Tree<'de>,
     T::Error: fmt::Display,
 {
-    let templates = pointers.into_iter().filter_map(|pointer| root.at(pointer).filter(|node| !node.is_null()));
-    templates.map(|template| Ok(read_metadata(template)?.labels)).collect()
+    let template = |pointer| root.at(pointer).filter(|node| !node.is_null()).map(|node| (pointer, node));
+    let templates = pointers.into_iter().filter_map(template);
+    templates.map(|(pointer, template)| Ok(read_metadata(template, pointer)?.labels)).collect()
 }
 
-fn field(pointer: &str, error: &impl fmt::Display) -> UnreadableWorkload {
-    UnreadableWorkload::Field { pointer: pointer.to_owned(), detail: error.to_string() }
+/// An error about a field below a place.
+fn field<'de, T>(pointer: &str, error: &T::Error) -> UnreadableWorkload
+where
+    T: Tree<'de>,
+    T::Error: fmt::Display,
+{
+    UnreadableWorkload::Field { pointer: pointer.to_owned() + &T::pointer_of(error), detail: error.to_string() }
+}
+
+/// Labels; a value that is null is the empty one, as Go reads it.
+fn labels<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    let labels = Option::<BTreeMap<String, Option<String>>>::deserialize(deserializer)?.unwrap_or_default();
+    Ok(labels.into_iter().map(|(key, value)| (key, value.unwrap_or_default())).collect())
 }

@@ -17,6 +17,11 @@ where
         })
     }
 
+    /// The JSON Pointer below this place of what could not be read, where the error knows.
+    fn pointer_of(_error: &<Self as Deserializer<'de>>::Error) -> String {
+        String::new()
+    }
+
     /// Whether this is an explicit null, which Kubernetes reads as absent.
     fn is_null(self) -> bool;
 }
