@@ -40,10 +40,7 @@ fn carry_out(cluster: &mut Cluster, intent: Intent) {
         Intent::Apply(object) => {
             let (policies, spec) = match &*object {
                 NativeObject::Policy(policy) => (Vec::new(), ObservedSpec::Policy(policy.spec.clone())),
-                NativeObject::Binding(binding) => (
-                    binding.policies.iter().map(ToString::to_string).collect(),
-                    ObservedSpec::Binding(binding.spec.clone()),
-                ),
+                NativeObject::Binding(binding) => (binding.serves(), ObservedSpec::Binding(binding.spec.clone())),
             };
             let observed = Observed {
                 uid: object.name().to_owned(),
@@ -156,7 +153,9 @@ fn every_edit_has_a_proof_of_its_own() {
 fn a_renamed_joined_binding_has_a_new_proof() {
     let same = |namespace: &str, name: &str| draft(Some(namespace), name, json!({"imageTag": {}}));
     let alone = compiled(&[same("one", "middle")]);
-    let joined = compiled(&[same("one", "middle"), same("two", "a-first")]);
+    // As many names as no longer have bindings of their own.
+    let others = (0..9).map(|number| same("two", &format!("other-{number}")));
+    let joined = compiled(&others.chain([same("one", "middle")]).collect::<Vec<_>>());
     let probe = |compilation: &Compilation| {
         let id = PolicyId { namespace: Some("one".to_owned()), name: "middle".to_owned() };
         compilation.policies[&id].probe.clone().unwrap()
