@@ -81,7 +81,7 @@ mod tests {
     fn a_path_becomes_a_uri() {
         assert_eq!(uri("./deploy//web.yaml"), "deploy/web.yaml");
         assert_eq!(uri("a b/c:d#é%.yaml"), "a%20b/c%3Ad%23%C3%A9%25.yaml");
-        assert_eq!(uri("/work/web.yaml"), "file:///work/web.yaml");
+        assert_eq!(uri("/srv/web.yaml"), "file:///srv/web.yaml");
         assert_eq!(uri("../web.yaml"), "../web.yaml");
         assert_eq!(uri("a\\b"), "a%5Cb");
         assert_eq!(uri("-"), "stdin");
