@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     images,
     random::Random,
-    specs::Generator,
+    specs::{Generator, Home},
     workloads::{Sort, add_strategy, labels},
 };
 
@@ -13,9 +13,36 @@ use crate::{
 pub(crate) fn changed(old: &Value, random: &mut Random, edges: &[String]) -> Value {
     let mut new = old.clone();
     for _ in 0..random.below(4) {
+        let before = new.clone();
         change(&mut new, random, edges);
+        if names_meet(&new) {
+            new = before;
+        }
     }
     new
+}
+
+/// Whether two containers have one name, which the API server refuses in what it validates.
+fn names_meet(object: &Value) -> bool {
+    let Some(sort) = Sort::of(object).filter(|sort| sort.home() != Home::Custom) else { return false };
+    let spec = object.pointer(pod_specs(sort)[0]).unwrap_or(&Value::Null);
+    let lists = ["containers", "initContainers"].into_iter().filter_map(|list| spec[list].as_array());
+    let mut names: Vec<&str> = lists.flatten().filter_map(|container| container["name"].as_str()).collect();
+    let count = names.len();
+    names.sort_unstable();
+    names.dedup();
+    names.len() < count
+}
+
+/// Where the pod specs are.
+fn pod_specs(sort: Sort) -> &'static [&'static str] {
+    match sort.names().0 {
+        "Pod" => &["/spec"],
+        "PodTemplate" => &["/template/spec"],
+        "CronJob" => &["/spec/jobTemplate/spec/template/spec"],
+        "Fleet" => &["/spec/blue/spec", "/spec/deep/green/spec"],
+        _ => &["/spec/template/spec"],
+    }
 }
 
 fn change(object: &mut Value, random: &mut Random, edges: &[String]) {
@@ -32,14 +59,7 @@ fn change(object: &mut Value, random: &mut Random, edges: &[String]) {
         2 if sort.has_strategy() => return add_strategy(object, sort, random),
         _ => {}
     }
-    let pointers: &[&str] = match sort.names().0 {
-        "Pod" => &["/spec"],
-        "PodTemplate" => &["/template/spec"],
-        "CronJob" => &["/spec/jobTemplate/spec/template/spec"],
-        "Fleet" => &["/spec/blue/spec", "/spec/deep/green/spec"],
-        _ => &["/spec/template/spec"],
-    };
-    let pointer = *random.pick(pointers);
+    let pointer = *random.pick(pod_specs(sort));
     if let Some(spec) = object.pointer_mut(pointer).and_then(Value::as_object_mut) {
         change_spec(spec, sort, random, edges);
     }

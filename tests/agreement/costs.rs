@@ -95,6 +95,12 @@ async fn a_hundred_containers_cost_a_tenth_of_the_budget() -> Result<()> {
             }
         }
     }
+    // All is looked at before the one that violates is found.
+    for sort in SORTS {
+        let mut last = spec(false, 0);
+        last["containers"][CONTAINERS - 1] = spec(true, 0)["containers"][CONTAINERS - 1].clone();
+        cases.push((format!("{} violated at last create", sort.names().0), creation(&around(sort, &last))));
+    }
     // The same names in two lists, and names and images that must be cleaned, where nobody has validated them.
     let mut odd = spec(true, 50);
     for list in ["containers", "initContainers"] {

@@ -48,6 +48,9 @@ fn pods(object: &Value, pointer: &str, rules: &[RuleId]) -> Value {
                 take(field, any(&[RuleId::Probes]));
             }
             take("imagePullPolicy", any(&[RuleId::ImagePullPolicy]));
+            if !is_custom && one["volumeMounts"].as_array().is_some_and(Vec::is_empty) {
+                one["volumeMounts"] = Value::Null;
+            }
             if is_custom && any(&[RuleId::HostPath]) {
                 one["volumeMounts"] = mounts(container);
             }

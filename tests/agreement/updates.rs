@@ -16,7 +16,7 @@ use crate::{
     images, oracle, policies,
     random::{Random, seed},
     shrink::shrink,
-    verdict::{Part, concerns, findings},
+    verdict::{Part, concerns, findings, signature},
     workloads,
 };
 
@@ -92,8 +92,14 @@ async fn explain(evaluator: &mut Evaluator, policy: &Policy, old: &Value, new: &
         // What is no object any more is no update.
         Ok(judged.is_ok().then(|| (rust, denials(&judged))))
     };
-    let smallest =
-        shrink(&both, async |pair| Ok(sides(pair).await?.is_some_and(|(rust, server)| rust != server))).await?;
+    let (rust, server) = sides(&both).await?.context("no answer")?;
+    let sort = signature(rust.iter(), server.iter());
+    let smallest = shrink(&both, async |pair| {
+        let found = sides(pair).await?;
+        // What fails for another reason is another difference.
+        Ok(found.is_some_and(|(rust, server)| rust != server && signature(rust.iter(), server.iter()) == sort))
+    })
+    .await?;
     let (rust, server) = sides(&smallest).await?.context("no answer")?;
     anyhow::bail!("policy {}: {smallest}\n  Rust   {rust:?}\n  server {server:?}", policy.id)
 }
