@@ -296,15 +296,3 @@ fn a_full_disk_is_an_error_and_no_panic() {
         assert_eq!(error.kind(), std::io::ErrorKind::StorageFull, "{format:?}");
     }
 }
-
-/// Figures, not a test: `cargo test --release --test output -- --ignored --nocapture`.
-#[test]
-#[ignore = "prints how long formats take"]
-fn time_of_a_hundred_thousand_results() {
-    let report = many(10_000, 10);
-    for format in [Format::Text, Format::Json, Format::Sarif, Format::Junit, Format::Github] {
-        let start = std::time::Instant::now();
-        let text = written(format, &report);
-        println!("{format:?}: {:?}, {} bytes", start.elapsed(), text.len());
-    }
-}
