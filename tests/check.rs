@@ -175,6 +175,8 @@ fn binary_empty_and_foreign_files_are_told_apart() -> Result<()> {
     ensure!(immutable(&["check", &binary], b"")?.code == 2, "a binary file");
     ensure!(immutable(&["check", &empty], b"")?.code == 0, "an empty file");
     ensure!(immutable(&["check", &comment], b"")?.code == 0, "only comments");
+    let nothing = immutable(&["check", "-"], b"")?;
+    ensure!(nothing.code == 2 && nothing.stderr.contains("-:1:1: standard input is empty"), "{}", nothing.stderr);
     ensure!(immutable(&["check", &values], b"")?.code == 2, "named itself, YAML that is no object is an error");
     std::fs::remove_file(&binary)?;
     let found = immutable(&["check", &folder.path().display().to_string()], b"")?;

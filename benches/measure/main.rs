@@ -39,7 +39,7 @@ fn main() -> Result<()> {
     if !std::env::args().any(|argument| argument == "--bench") {
         return Ok(());
     }
-    let mut rows = evaluation::measure();
+    let mut rows = evaluation::measure()?;
     rows.extend(check::measure()?);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     rows.extend(runtime.block_on(idle::measure())?);

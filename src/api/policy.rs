@@ -4,6 +4,7 @@ use immutable_core::policy::{
     ControllerCreated, Enforcement, NamespaceMatch, Policy, PolicyDraft, PolicyId, PolicyProblem, Profile, Suspension,
 };
 use immutable_core::rules::RuleSettings;
+use immutable_core::schema::validations;
 use immutable_core::selector::LabelSelector;
 use immutable_core::workload::{CustomWorkload, Kind};
 use kube::{CustomResource, ResourceExt};
@@ -81,6 +82,14 @@ policy_kind!(
     namespaced
 );
 
+/// Each template of each level is a compiled policy of its own, which every write in the cluster pays for.
+fn few_templates() -> serde_json::Value {
+    validations(&[(
+        "self.map(c, c.podTemplates.size()).sum() <= 16",
+        "write at most 16 pod templates over all custom workloads; a second policy takes more",
+    )])
+}
+
 /// Which workloads a cluster policy judges; all filters must hold.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
@@ -97,7 +106,7 @@ pub struct ClusterMatch {
     pub selector: LabelSelector,
     /// Custom resources that carry pod templates.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(length(max = 16), extend("x-kubernetes-validations" = few_templates()))]
     pub custom_workloads: Vec<CustomWorkload>,
 }
 
@@ -114,7 +123,7 @@ pub struct Match {
     pub selector: LabelSelector,
     /// Custom resources that carry pod templates.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(length(max = 16), extend("x-kubernetes-validations" = few_templates()))]
     pub custom_workloads: Vec<CustomWorkload>,
 }
 

@@ -1,6 +1,7 @@
 //! The CRDs, and those of their validations that a type cannot say.
 
 use immutable_core::rules::{RuleId, RuleSettings};
+use immutable_core::schema::validations;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 use schemars::Schema;
@@ -23,11 +24,7 @@ pub(super) fn add_policy_validations(schema: &mut Schema) {
             )
         })
         .collect();
-    schema.insert(
-        "x-kubernetes-validations".to_owned(),
-        serde_json::json!([{
-            "rule": format!("self.profile != 'None' || has(self.rules) && ({})", named.join(" || ")),
-            "message": "the policy has no rule; set spec.profile or name a rule in spec.rules",
-        }]),
-    );
+    let rule = format!("self.profile != 'None' || has(self.rules) && ({})", named.join(" || "));
+    let message = "the policy has no rule; set spec.profile or name a rule in spec.rules";
+    schema.insert("x-kubernetes-validations".to_owned(), validations(&[(&rule, message)]));
 }

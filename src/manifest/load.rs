@@ -32,9 +32,14 @@ pub fn load(source: &Source) -> Result<String, ManifestError> {
 /// Reads standard input as text; its name is `-`.
 ///
 /// # Errors
-/// As [`load`].
+/// As [`load`]; also when it is empty.
 pub fn read_stdin() -> Result<String, ManifestError> {
     let bytes = read_bounded(io::stdin().lock(), 0, "-")?;
+    // Nothing to judge must not look like nothing found.
+    if bytes.is_empty() {
+        let message = "standard input is empty: what should have written it has probably failed".to_owned();
+        return Err(fault("-", ErrorKind::Unreadable, message));
+    }
     to_text("-", bytes)
 }
 

@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use immutable_core::native::{
-    AdmissionBindingSpec, AdmissionPolicySpec, HASH_LABEL, MANAGED_BY, NativeKind, Observed, ObservedSpec, Owner,
-    POLICIES_ANNOTATION, SOURCE_ANNOTATION,
+    AdmissionBindingSpec, AdmissionPolicySpec, HASH_LABEL, Installation, MANAGED_BY, NativeKind, Observed,
+    ObservedSpec, Owner, POLICIES_ANNOTATION, SOURCE_ANNOTATION, Translation, translate,
 };
 use immutable_core::policy::{Policy, PolicyId};
-use kube::api::DynamicObject;
+use kube::api::{DynamicObject, ObjectMeta};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::api::{ClusterImmutablePolicy, ImmutablePolicy, PolicyStatus};
@@ -49,42 +51,57 @@ pub(super) struct NamespaceFacts {
     pub terminating: bool,
 }
 
+/// Which object, and which of its specs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Version {
+    /// its uid
+    uid: String,
+    /// its generation, which grows with each change of its spec
+    pub generation: i64,
+}
+
+impl Version {
+    fn of(metadata: &ObjectMeta) -> Self {
+        Self { uid: metadata.uid.clone().unwrap_or_default(), generation: metadata.generation.unwrap_or_default() }
+    }
+}
+
 /// A policy as it is in the cluster.
 pub(super) struct KnownPolicy {
-    /// its generation
-    pub generation: i64,
-    /// what it says, or everything that is wrong with it
-    pub policy: Result<Policy, Vec<String>>,
+    /// which version of it
+    pub version: Version,
+    /// what it says and what that comes to, or everything that is wrong with it
+    pub policy: Result<Translated, Vec<String>>,
     /// what was last reported of it
     pub status: PolicyStatus,
 }
 
-/// A native object as it is in the cluster.
-pub(super) struct KnownNative {
-    /// what planning needs of it; whether the owner is right is only known when planning
-    pub(super) observed: Observed,
-    /// uids of the ClusterRoles that own it
-    owners: Vec<String>,
-    /// the API server's type check, once it is there
-    pub(super) type_check: Option<Vec<String>>,
+/// A valid policy, translated when it was last changed.
+pub(super) struct Translated {
+    /// what it says
+    pub policy: Policy,
+    /// what it comes to
+    pub translation: Translation,
 }
 
-impl KnownNative {
-    /// What it does, where that can be read.
-    pub(super) fn observed_spec(&self) -> Option<&ObservedSpec> {
-        self.observed.spec.as_ref()
+impl KnownPolicy {
+    /// What it says, where that is valid.
+    pub(super) fn valid(&self) -> Option<&Policy> {
+        self.policy.as_ref().ok().map(|translated| &translated.policy)
     }
 }
 
 /// The picture.
-#[derive(Default)]
 pub(super) struct Cluster {
+    installation: Installation,
     /// Every policy of both kinds.
     pub policies: BTreeMap<PolicyId, KnownPolicy>,
     /// Every namespace.
     pub namespaces: BTreeMap<String, NamespaceFacts>,
     /// Every native object with our label.
-    pub native: BTreeMap<(NativeKind, String), KnownNative>,
+    pub native: BTreeMap<(NativeKind, String), Observed>,
+    /// The versions that the API server answered our own writes with.
+    written: BTreeMap<(NativeKind, String), Version>,
     /// The owner of the native objects, while it is there and not going.
     pub owner: Option<Owner>,
     seen: BTreeSet<&'static str>,
@@ -97,6 +114,19 @@ const NATIVE_POLICY: &str = "ValidatingAdmissionPolicy";
 const NATIVE_BINDING: &str = "ValidatingAdmissionPolicyBinding";
 
 impl Cluster {
+    /// A picture of nothing yet, for an installation.
+    pub(super) fn new(installation: Installation) -> Self {
+        Self {
+            installation,
+            policies: BTreeMap::new(),
+            namespaces: BTreeMap::new(),
+            native: BTreeMap::new(),
+            written: BTreeMap::new(),
+            owner: None,
+            seen: BTreeSet::new(),
+        }
+    }
+
     /// Whether every watch has told everything once.
     pub(super) fn is_complete(&self) -> bool {
         WATCHES.iter().all(|watch| self.seen.contains(watch))
@@ -112,22 +142,25 @@ impl Cluster {
         match event {
             Event::ClusterPolicy(change) => {
                 self.seen_all("ClusterImmutablePolicy", &change);
-                let parse = |object: DynamicObject| known(&object, cluster_policy);
+                let parse = |before, object: DynamicObject| known(before, &object, cluster_policy, &self.installation);
                 merge(&mut self.policies, change, |id| id.namespace.is_none(), cluster_id, parse);
             }
             Event::Policy(change) => {
                 self.seen_all("ImmutablePolicy", &change);
-                let parse = |object: DynamicObject| known(&object, namespaced_policy);
+                let parse =
+                    |before, object: DynamicObject| known(before, &object, namespaced_policy, &self.installation);
                 merge(&mut self.policies, change, |id| id.namespace.is_some(), namespaced_id, parse);
             }
             Event::Namespace(change) => {
                 self.seen_all("Namespace", &change);
-                merge(&mut self.namespaces, change, |_| true, |facts| facts.name.clone(), |facts| facts);
+                merge(&mut self.namespaces, change, |_| true, |facts| facts.name.clone(), |_, facts| facts);
             }
             Event::Native(kind, change) => {
                 self.seen_all(if kind == NativeKind::Policy { NATIVE_POLICY } else { NATIVE_BINDING }, &change);
                 let key = |object: &DynamicObject| (kind, object.metadata.name.clone().unwrap_or_default());
-                merge(&mut self.native, change, |key| key.0 == kind, key, |object| native(kind, &object));
+                let written = &self.written;
+                let read = |_, object: DynamicObject| native(kind, &object, written.get(&key(&object)));
+                merge(&mut self.native, change, |key| key.0 == kind, key, read);
             }
             Event::Owner(change) => {
                 self.seen_all("ClusterRole", &change);
@@ -148,44 +181,46 @@ impl Cluster {
 
     /// Takes in what a write returned, so that the next plan does not wait for the watch.
     pub(super) fn written(&mut self, kind: NativeKind, object: &DynamicObject) {
-        let name = object.metadata.name.clone().unwrap_or_default();
-        self.native.insert((kind, name), native(kind, object));
+        let key = (kind, object.metadata.name.clone().unwrap_or_default());
+        let version = Version::of(&object.metadata);
+        self.native.insert(key.clone(), native(kind, object, Some(&version)));
+        self.written.insert(key, version);
     }
 
     /// Takes in a delete that succeeded.
     pub(super) fn deleted(&mut self, kind: NativeKind, name: &str) {
-        self.native.remove(&(kind, name.to_owned()));
-    }
-
-    /// What planning needs of the native objects.
-    pub(super) fn observed(&self) -> BTreeMap<(NativeKind, String), Observed> {
-        let owned = |known: &KnownNative| self.owner.as_ref().is_some_and(|owner| known.owners.contains(&owner.uid));
-        let observed = |known: &KnownNative| Observed {
-            metadata_is_ours: known.observed.metadata_is_ours && owned(known),
-            ..known.observed.clone()
-        };
-        self.native.iter().map(|(key, known)| (key.clone(), observed(known))).collect()
+        let key = (kind, name.to_owned());
+        self.native.remove(&key);
+        self.written.remove(&key);
     }
 }
 
-/// Applies a change to the part of a map that its watch speaks for.
+/// Applies a change to the part of a map that its watch speaks for; `value` is made of what was known before, too.
 fn merge<K: Ord, T, V>(
     map: &mut BTreeMap<K, V>,
     change: Change<T>,
     speaks_for: impl Fn(&K) -> bool,
     key: impl Fn(&T) -> K,
-    value: impl Fn(T) -> V,
+    value: impl Fn(Option<V>, T) -> V,
 ) {
     match change {
         Change::Apply(object) => {
-            map.insert(key(&object), value(object));
+            let key = key(&object);
+            let before = map.remove(&key);
+            map.insert(key, value(before, object));
         }
         Change::Delete(object) => {
             map.remove(&key(&object));
         }
         Change::Reset(objects) => {
-            map.retain(|known, _| !speaks_for(known));
-            map.extend(objects.into_iter().map(|object| (key(&object), value(object))));
+            let (mut before, others): (BTreeMap<K, V>, _) =
+                std::mem::take(map).into_iter().partition(|(known, _)| speaks_for(known));
+            *map = others;
+            for object in objects {
+                let key = key(&object);
+                let value = value(before.remove(&key), object);
+                map.insert(key, value);
+            }
         }
     }
 }
@@ -216,8 +251,20 @@ fn unreadable(error: &serde_json::Error) -> String {
 }
 
 /// A policy that cannot be read must not stop the others: it is kept with what is wrong.
-fn known(object: &DynamicObject, parse: impl Fn(Value) -> Result<Policy, Vec<String>>) -> KnownPolicy {
+///
+/// What was understood of the same generation before is kept too: most events are of a status that we wrote.
+fn known(
+    before: Option<KnownPolicy>,
+    object: &DynamicObject,
+    parse: impl Fn(Value) -> Result<Policy, Vec<String>>,
+    installation: &Installation,
+) -> KnownPolicy {
     let status = object.data.get("status").cloned().unwrap_or_default();
+    let status = serde_json::from_value(status).unwrap_or_default();
+    let version = Version::of(&object.metadata);
+    if let Some(known) = before.filter(|known| known.version == version) {
+        return KnownPolicy { status, ..known };
+    }
     let mut value = serde_json::json!({
         "apiVersion": crate::api::API_VERSION,
         "kind": object.types.as_ref().map_or("", |types| types.kind.as_str()),
@@ -226,15 +273,15 @@ fn known(object: &DynamicObject, parse: impl Fn(Value) -> Result<Policy, Vec<Str
     if let Some(spec) = object.data.get("spec") {
         value["spec"] = spec.clone();
     }
-    KnownPolicy {
-        generation: object.metadata.generation.unwrap_or_default(),
-        policy: parse(value),
-        status: serde_json::from_value(status).unwrap_or_default(),
-    }
+    let policy = parse(value).map(|policy| Translated { translation: translate(&policy, installation), policy });
+    KnownPolicy { version, policy, status }
 }
 
 /// What planning needs of a native object.
-fn native(kind: NativeKind, object: &DynamicObject) -> KnownNative {
+///
+/// A field that we do not know makes a spec one that cannot be read, since it may change what is enforced. In the
+/// version that the API server answered our own write with, it is a default of a newer API server.
+fn native(kind: NativeKind, object: &DynamicObject, written: Option<&Version>) -> Observed {
     let metadata = &object.metadata;
     let name = metadata.name.clone().unwrap_or_default();
     let annotation = |key: &str| metadata.annotations.as_ref().and_then(|annotations| annotations.get(key).cloned());
@@ -242,30 +289,28 @@ fn native(kind: NativeKind, object: &DynamicObject) -> KnownNative {
     let references = metadata.owner_references.iter().flatten();
     let owners = references.filter(|reference| reference.kind == "ClusterRole").map(|reference| reference.uid.clone());
     let labelled = label(MANAGED_BY.0) == Some(MANAGED_BY.1) && label(HASH_LABEL) == name.split('-').nth(1);
+    let as_written = written == Some(&Version::of(metadata));
     let spec = object.data.get("spec").cloned().unwrap_or_default();
-    let spec = match kind {
-        NativeKind::Policy => serde_json::from_value::<AdmissionPolicySpec>(spec.clone())
-            .ok()
-            .filter(|read| serde_json::json!(read) == spec)
-            .map(ObservedSpec::Policy),
-        NativeKind::Binding => serde_json::from_value::<AdmissionBindingSpec>(spec.clone())
-            .ok()
-            .filter(|read| serde_json::json!(read) == spec)
-            .map(ObservedSpec::Binding),
-    };
     let policies = annotation(POLICIES_ANNOTATION).unwrap_or_default();
-    KnownNative {
-        type_check: type_check(object),
+    Observed {
+        uid: metadata.uid.clone().unwrap_or_default(),
+        resource_version: metadata.resource_version.clone().unwrap_or_default(),
+        source: annotation(SOURCE_ANNOTATION),
+        policies: policies.split(',').filter(|policy| !policy.is_empty()).map(ToOwned::to_owned).collect(),
+        labels_are_ours: labelled,
         owners: owners.collect(),
-        observed: Observed {
-            uid: metadata.uid.clone().unwrap_or_default(),
-            resource_version: metadata.resource_version.clone().unwrap_or_default(),
-            source: annotation(SOURCE_ANNOTATION),
-            policies: policies.split(',').filter(|policy| !policy.is_empty()).map(ToOwned::to_owned).collect(),
-            metadata_is_ours: labelled,
-            spec,
+        spec: match kind {
+            NativeKind::Policy => read::<AdmissionPolicySpec>(spec, as_written).map(ObservedSpec::Policy),
+            NativeKind::Binding => read::<AdmissionBindingSpec>(spec, as_written).map(ObservedSpec::Binding),
         },
+        type_check: type_check(object),
     }
+}
+
+/// A spec, if all of it is understood or need not be.
+fn read<S: Serialize + DeserializeOwned>(spec: Value, tolerant: bool) -> Option<S> {
+    let read: S = serde_json::from_value(spec.clone()).ok()?;
+    (tolerant || serde_json::to_value(&read).is_ok_and(|known| known == spec)).then_some(read)
 }
 
 /// The warnings of the API server's type check; none until it has checked this generation.

@@ -35,9 +35,9 @@ pub(super) struct Seen<'a> {
 
 /// The status of a policy, with the times of conditions that have not changed.
 pub(super) fn status(known: &KnownPolicy, seen: &Seen<'_>, now: Timestamp) -> PolicyStatus {
-    let mut status = PolicyStatus { observed_generation: Some(known.generation), ..PolicyStatus::default() };
+    let mut status = PolicyStatus { observed_generation: Some(known.version.generation), ..PolicyStatus::default() };
     let mut conditions = Vec::new();
-    match &known.policy {
+    match known.policy.as_ref().map(|translated| &translated.policy) {
         Err(problems) => {
             let message = problems.join("; ");
             conditions.push((ConditionType::Ready, "False", "InvalidPolicy", message.clone()));
@@ -133,6 +133,6 @@ fn dated((condition, status, reason, message): Draft, known: &KnownPolicy, now: 
         reason: reason.to_owned(),
         message: message.chars().take(LONGEST_MESSAGE).collect(),
         last_transition_time: since,
-        observed_generation: Some(known.generation),
+        observed_generation: Some(known.version.generation),
     }
 }

@@ -98,7 +98,7 @@ async fn work(
     metrics: &Metrics,
 ) {
     let mut events = watch::events(client, installation);
-    let mut cluster = Cluster::default();
+    let mut cluster = Cluster::new(installation.clone());
     let mut due = tokio::time::Instant::now();
     loop {
         tokio::select! {

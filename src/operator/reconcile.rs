@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use immutable_core::native::{
-    Compilation, Compiled, Installation, Intent, NativeKind, NativeObject, ObservedSpec, compile, plan,
+    Compilation, Compiled, Installation, Intent, NativeKind, NativeObject, Observed, ObservedSpec, link, plan,
 };
 use immutable_core::policy::PolicyId;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, KnownPolicy};
 use super::conditions::{Progress, Seen, status};
 use super::proof::{ProofState, Proofs, judge, target};
 use super::write::{WriteError, Writer};
@@ -39,12 +39,25 @@ pub(super) struct Reconciler {
     /// When each compilation of a policy was first seen complete in the cluster.
     written: BTreeMap<PolicyId, (Compiled, Instant)>,
     /// What the last write of an object said, where it failed.
-    failures: BTreeMap<Key, String>,
+    failures: BTreeMap<Key, Failure>,
     /// How many passes have failed in a row.
     failed_passes: u32,
 }
 
 type Key = (NativeKind, String);
+
+/// Why an object was not written.
+struct Failure {
+    message: String,
+    /// It was decided on what has changed since, so the next pass decides again.
+    passes: bool,
+}
+
+impl Failure {
+    fn of(error: &WriteError) -> Self {
+        Self { message: error.to_string(), passes: error.is_conflict() }
+    }
+}
 
 impl Reconciler {
     /// A reconciler that writes through `writer`.
@@ -73,7 +86,8 @@ impl Reconciler {
         let started = Instant::now();
         let now = Timestamp::now();
         let valid = cluster.policies.values().filter_map(|known| known.policy.as_ref().ok());
-        let mut compilation = compile(valid, &self.installation, now);
+        let translated = valid.map(|valid| (&valid.policy, &valid.translation));
+        let mut compilation = link(translated, &self.installation, now);
         // What cannot be read any more keeps what enforced it before.
         for (id, known) in &cluster.policies {
             if let Err(problems) = &known.policy {
@@ -120,29 +134,25 @@ impl Reconciler {
 
     /// Carries out the plan, stage by stage.
     async fn write(&mut self, cluster: &mut Cluster, compilation: &Compilation, settled: &BTreeSet<PolicyId>) {
-        let plan = plan(compilation, &cluster.observed(), settled, cluster.owner.as_ref());
+        let plan = plan(compilation, &cluster.native, settled, cluster.owner.as_ref());
         self.failures.clear();
-        for conflict in &plan.conflicts {
-            if let Some((kind, name)) = conflict.split_once(' ') {
-                let kind = if kind == NativeKind::Policy.name() { NativeKind::Policy } else { NativeKind::Binding };
-                let message =
-                    format!("{conflict} was not made from the same source; delete it or find out who made it");
-                self.failures.insert((kind, name.to_owned()), message);
-            }
+        for key in plan.conflicts {
+            let error = WriteError::NotOurs { kind: key.0.name(), name: key.1.clone() };
+            self.failures.insert(key, Failure::of(&error));
         }
         for stage in plan.stages {
             let mut intents = Vec::new();
             for intent in stage {
                 let key = key_of(&intent);
                 // Seen in force, it would say that those are too that could not be written: it waits for them.
-                if !(proves(&intent) && self.covers_failures(&key, compilation)) {
+                let proves = matches!(&intent, Intent::Apply(object) if object.proves());
+                if !(proves && self.covers_failures(&key, compilation)) {
                     intents.push((key, intent));
                 }
             }
             let (writer, native) = (&self.writer, &cluster.native);
             let calls = intents.into_iter().map(|(key, intent)| async move {
-                let known = native.get(&key).map(|known| &known.observed);
-                let result = writer.carry_out(&intent, known).await;
+                let result = writer.carry_out(&intent, native.get(&key)).await;
                 (key, intent, result)
             });
             let results: Vec<_> = futures::stream::iter(calls).buffer_unordered(WRITES_AT_ONCE).collect().await;
@@ -161,7 +171,7 @@ impl Reconciler {
                         if !error.is_conflict() && !matches!(error, WriteError::NotLeader) {
                             tracing::warn!(kind = key.0.name(), name = %key.1, %error, "not written");
                         }
-                        self.failures.insert(key, error.to_string());
+                        self.failures.insert(key, Failure::of(&error));
                     }
                 }
             }
@@ -177,7 +187,7 @@ impl Reconciler {
     /// Makes the proofs due of policies whose enforcement was not as it had been proven.
     fn look_again(&mut self, cluster: &Cluster, compilation: &Compilation, key: &Key, intent: &Intent) {
         let Intent::Apply(object) = intent else { return };
-        if cluster.native.get(key).is_some_and(|known| !was_changed(known.observed_spec(), object)) {
+        if cluster.native.get(key).is_some_and(|known| !was_changed(known, object)) {
             return;
         }
         for (id, compiled) in &compilation.policies {
@@ -208,7 +218,7 @@ impl Reconciler {
                     now
                 }
             };
-            let Some(Ok(policy)) = cluster.policies.get(id).map(|known| &known.policy) else { continue };
+            let Some(policy) = cluster.policies.get(id).and_then(KnownPolicy::valid) else { continue };
             let target = target(policy, compiled, &cluster.namespaces, &self.installation.namespace);
             // A namespace may have come for a policy that had none.
             let has_come = target.is_ok() && matches!(self.proofs.state(id, compiled), ProofState::NothingToProve(_));
@@ -279,8 +289,12 @@ impl Reconciler {
             return Progress::Failed("OwnerMissing", message);
         }
         let keys = keys(compiled);
-        if let Some(failure) = keys.iter().find_map(|key| self.failures.get(key)) {
-            return Progress::Failed("WriteFailed", failure.clone());
+        let failures: Vec<&Failure> = keys.iter().filter_map(|key| self.failures.get(key)).collect();
+        if let Some(failure) = failures.iter().find(|failure| !failure.passes) {
+            return Progress::Failed("WriteFailed", failure.message.clone());
+        }
+        if !failures.is_empty() {
+            return Progress::Working("something else changed at the same moment; it is decided again".to_owned());
         }
         if !is_written(cluster, compiled) {
             return Progress::Working("its ValidatingAdmissionPolicies are being written".to_owned());
@@ -312,7 +326,7 @@ impl Reconciler {
             next = next.min(proof.saturating_duration_since(Instant::now()).max(Duration::from_millis(50)));
         }
         for known in cluster.policies.values() {
-            if let Ok(policy) = &known.policy
+            if let Some(policy) = known.valid()
                 && let Some(suspension) = policy.suspension.as_ref().filter(|suspension| suspension.until > now)
             {
                 let left = suspension.until.duration_since(now);
@@ -334,17 +348,9 @@ fn key_of(intent: &Intent) -> Key {
     }
 }
 
-fn proves(intent: &Intent) -> bool {
-    let Intent::Apply(object) = intent else { return false };
-    match &**object {
-        NativeObject::Policy(policy) => policy.proves,
-        NativeObject::Binding(binding) => binding.proves,
-    }
-}
-
 /// Whether somebody else had changed what an object does; namespaces come and go in a joined binding.
-fn was_changed(stored: Option<&ObservedSpec>, wanted: &NativeObject) -> bool {
-    match (stored, wanted) {
+fn was_changed(stored: &Observed, wanted: &NativeObject) -> bool {
+    match (&stored.spec, wanted) {
         (Some(ObservedSpec::Policy(stored)), NativeObject::Policy(wanted)) => *stored != wanted.spec,
         (Some(ObservedSpec::Binding(stored)), NativeObject::Binding(wanted)) => {
             let mut stored = stored.clone();

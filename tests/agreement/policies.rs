@@ -105,7 +105,7 @@ pub(crate) fn everything() -> Settings {
     settings(
         "everything",
         json!({"profile": "Stateless", "rules": {
-            "imageTag": {"forbiddenTags": ["stable", "main", "master", "dev", "edge", "nightly", "pr-*", "branch-*-snapshot"]},
+            "imageTag": {"forbiddenTags": forbidden_tags()},
             "imagePullPolicy": {"allowed": ["Never"]},
             "resourceLimits": {"required": [
                 "limits.cpu", "limits.memory", "limits.ephemeral-storage",
@@ -113,6 +113,14 @@ pub(crate) fn everything() -> Settings {
             "probes": {"required": ["readiness", "liveness", "startup"]},
         }}),
     )
+}
+
+/// As many and as long patterns as a policy may have: 32 of 256 characters, dots among them, which double.
+fn forbidden_tags() -> Vec<String> {
+    let mut patterns: Vec<String> = (0..31).map(|number| format!("*.{number:02}?")).collect();
+    let used: usize = patterns.iter().map(String::len).sum();
+    patterns.push(format!("branch-*{}*.*-snapshot", ".".repeat(256 - used - 20)));
+    patterns
 }
 
 fn settings(name: &'static str, spec: Value) -> Settings {

@@ -13,6 +13,15 @@ async fn refusal(namespace: &TestNamespace, spec: &Value) -> Result<String> {
     answer.rejected().with_context(|| format!("{spec}"))
 }
 
+/// Three custom workloads with eight pod templates each.
+fn many_templates() -> Value {
+    let templates: Vec<String> = (0..8).map(|number| format!("/spec/t{number}")).collect();
+    let custom = json!({
+        "apiVersion": "example.com/v1", "kind": "Fleet", "resource": "fleets", "podTemplates": templates,
+    });
+    json!({"profile": "Stateless", "match": {"customWorkloads": [custom, custom, custom]}})
+}
+
 /// Specs that must be refused, each with what the message must say.
 fn bad_specs() -> Vec<(Value, &'static [&'static str])> {
     let matching = |matching: Value| json!({"profile": "Stateless", "match": matching});
@@ -58,6 +67,10 @@ fn bad_specs() -> Vec<(Value, &'static [&'static str])> {
         ),
         (rule("imageTag", json!({"forbiddenTags": [""]})), &["at least 1 chars"]),
         (rule("imageTag", json!({"forbiddenTags": vec!["x"; 33]})), &["must have at most 32 items"]),
+        (
+            rule("imageTag", json!({"forbiddenTags": vec!["x".repeat(100); 3]})),
+            &["write at most 256 characters of patterns in all"],
+        ),
         (rule("updateStrategy", json!({"minHealthyPercent": 101})), &["less than or equal to 100"]),
         (rule("updateStrategy", json!({"minHealthyPercent": -1})), &["greater than or equal to 0"]),
         (rule("resourceLimits", json!({"required": []})), &["at least 1 items"]),
@@ -83,6 +96,7 @@ fn bad_specs() -> Vec<(Value, &'static [&'static str])> {
             &["write the paths of pod templates, such as /spec/template"],
         ),
         (custom(json!({"podTemplates": []})), &["at least 1 items"]),
+        (many_templates(), &["write at most 16 pod templates over all custom workloads"]),
         // Strict validation, as kubectl asks for by default.
         (rule("imageTags", json!({})), &["unknown field \"spec.rules.imageTags\""]),
         (rule("imageTag", json!({"enforcment": "Warn"})), &["unknown field \"spec.rules.imageTag.enforcment\""]),

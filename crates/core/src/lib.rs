@@ -10,6 +10,6 @@ pub mod native;
 pub mod policy;
 pub mod references;
 pub mod rules;
-mod schema;
+pub mod schema;
 pub mod selector;
 pub mod workload;

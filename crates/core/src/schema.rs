@@ -3,6 +3,6 @@
 use serde_json::{Value, json};
 
 /// `x-kubernetes-validations`: CEL rules over `self`, each with what to write.
-pub(crate) fn validations(rules: &[(&str, &str)]) -> Value {
+pub fn validations(rules: &[(&str, &str)]) -> Value {
     rules.iter().map(|(rule, message)| json!({"rule": rule, "message": message})).collect()
 }

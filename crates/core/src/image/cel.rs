@@ -83,15 +83,18 @@ pub fn cel_tag_missing(variable: &str) -> String {
     format!("(!{variable}.contains('@') && {variable}.lastIndexOf(':') <= {variable}.lastIndexOf('/'))")
 }
 
-/// A CEL expression for a reference without a digest whose tag matches one of the patterns, given a valid reference.
-/// It is `false` for no patterns.
+/// A CEL expression for a reference without a digest whose tag matches one of the patterns, given a valid reference
+/// that has a tag or a digest. It is `false` for no patterns.
 pub fn cel_tag_matches(variable: &str, patterns: &[TagGlob]) -> String {
     if patterns.is_empty() {
         return "false".to_owned();
     }
     let alternatives: Vec<String> = patterns.iter().map(TagGlob::to_regex_source).collect();
-    // No pattern matches a slash or a colon, so what it matches is the tag.
-    format!("(!{variable}.contains('@') && {variable}.matches(r':({})$'))", alternatives.join("|"))
+    // The cost is by the length of what is matched: the tag alone is at most 128 characters.
+    format!(
+        "(!{variable}.contains('@') && {variable}.substring({variable}.lastIndexOf(':') + 1).matches(r'^({})$'))",
+        alternatives.join("|")
+    )
 }
 
 #[cfg(test)]
@@ -127,7 +130,7 @@ mod tests {
         let globs = [TagGlob::parse("latest").unwrap(), TagGlob::parse("pr-*").unwrap()];
         assert_eq!(
             cel_tag_matches("c.image", &globs),
-            r"(!c.image.contains('@') && c.image.matches(r':(latest|pr-[\w.-]*)$'))"
+            r"(!c.image.contains('@') && c.image.substring(c.image.lastIndexOf(':') + 1).matches(r'^(latest|pr-.*)$'))"
         );
         assert_eq!(cel_tag_matches("c.image", &[]), "false");
     }

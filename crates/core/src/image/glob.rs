@@ -9,9 +9,6 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::reference::{TAG_LENGTH_MAX, is_tag_byte};
 
-/// What one character of a tag may be, in RE2, whose `\w` is ASCII.
-const TAG_CHARACTER: &str = r"[\w.-]";
-
 /// A pattern that a whole tag matches or not, with regard to case.
 ///
 /// `*` stands for any run of characters, an empty one included, `?` for exactly one; every other character stands
@@ -58,6 +55,11 @@ impl TagGlob {
         validate(text).map(|()| Self(text.to_owned()))
     }
 
+    /// The tag that every registry moves.
+    pub fn latest() -> Self {
+        Self("latest".to_owned())
+    }
+
     /// The pattern as it was written.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -66,7 +68,7 @@ impl TagGlob {
     /// Whether the whole tag matches.
     ///
     /// Only the last `*` is ever taken up again, so the time is at most the pattern's length (128) times the tag's.
-    /// A text with a character that no tag has matches nothing, as in [`Self::to_regex_source`].
+    /// A text with a character that no tag has matches nothing.
     pub fn matches(&self, tag: &str) -> bool {
         let (pattern, tag) = (self.0.as_bytes(), tag.as_bytes());
         if !tag.iter().copied().all(is_tag_byte) {
@@ -98,8 +100,9 @@ impl TagGlob {
         pattern[at_pattern..].iter().all(|byte| *byte == b'*')
     }
 
-    /// The same pattern as RE2, without anchors and without a group around it: a concatenation, fit to stand between
-    /// the bars of an alternation. It has no quotation mark, so it can stand in a raw CEL string.
+    /// The same pattern as RE2 over a tag, without anchors and without a group around it: a concatenation, fit to
+    /// stand between the bars of an alternation. It has no quotation mark, so it can stand in a raw CEL string, and
+    /// at most twice as many characters as the pattern.
     pub fn to_regex_source(&self) -> String {
         let mut source = String::with_capacity(self.0.len() * 2);
         let mut previous = None;
@@ -107,11 +110,8 @@ impl TagGlob {
             match character {
                 // Two stars mean what one does; RE2 would follow both.
                 '*' if previous == Some('*') => {}
-                '*' => {
-                    source.push_str(TAG_CHARACTER);
-                    source.push('*');
-                }
-                '?' => source.push_str(TAG_CHARACTER),
+                '*' => source.push_str(".*"),
+                '?' => source.push('.'),
                 '.' => source.push_str(r"\."),
                 literal => source.push(literal),
             }
@@ -254,7 +254,7 @@ mod tests {
     #[test]
     fn becomes_a_regular_expression() {
         let glob = TagGlob::parse("v?.**-rc_1").unwrap();
-        assert_eq!(glob.to_regex_source(), r"v[\w.-]\.[\w.-]*-rc_1");
+        assert_eq!(glob.to_regex_source(), r"v.\..*-rc_1");
     }
 
     #[test]

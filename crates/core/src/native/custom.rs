@@ -41,8 +41,12 @@ pub(crate) fn containers(spec: &str, lists: &[ContainerType]) -> String {
     let lists: Vec<String> = lists
         .iter()
         .map(|list| {
-            let name = format!("{} + {}", quote(&prefix(*list)), cel_printable(&name("c")));
-            format!("{}.map(c, {})", optional_list(spec, list.field()), named("c", &name, "f", &value))
+            let name = format!("{} + {}", quote(&prefix(*list)), cel_printable("string(f)"));
+            format!(
+                "{}.map(c, {}).map(c, c.transformMap(k, f, f != null, k == 'name' ? dyn({name}) : {value}))",
+                optional_list(spec, list.field()),
+                named("c"),
+            )
         })
         .collect();
     lists.join(" + ")
@@ -50,12 +54,12 @@ pub(crate) fn containers(spec: &str, lists: &[ContainerType]) -> String {
 
 /// The volumes.
 pub(crate) fn volumes(spec: &str) -> String {
-    let value = format!("k in ['emptyDir', 'image'] ? dyn({}) : f", without_nulls("f"));
-    let name = name("v");
     format!(
-        "{}.map(v, v.all(k, k == 'name' || v[k] == null) ? dyn({{'name': dyn({name}), 'emptyDir': dyn({{}})}}) : dyn({}))",
+        "{}.map(v, {}).map(v, v.all(k, k == 'name' || v[k] == null) ? dyn({{'name': dyn(string(v.name)), 'emptyDir': dyn({{}})}}) : \
+         dyn(v.transformMap(k, f, f != null, k == 'name' ? dyn(string(f)) : k in ['emptyDir', 'image'] ? dyn({}) : f)))",
         optional_list(spec, "volumes"),
-        named("v", &name, "f", &value)
+        named("v"),
+        without_nulls("f")
     )
 }
 
@@ -73,10 +77,11 @@ fn without_nulls(map: &str) -> String {
     format!("{map}.transformMap(t, h, h != null, h)")
 }
 
-/// A map with a name, whether it had one or not, and without nulls; `value` stands for what is at `k`.
-fn named(map: &str, name: &str, variable: &str, value: &str) -> String {
+/// A map with a name, whether it had one or not.
+fn named(map: &str) -> String {
     format!(
-        "([[dyn('name'), dyn({name})]] + {map}.transformList(k, {variable}, {variable} != null && k != 'name', \
-         [dyn(k), {value}])).transformMapEntry(i, e, {{e[0]: e[1]}})"
+        "has({map}.name) && {map}.name != null ? dyn({map}) : \
+         dyn(([[dyn('name'), dyn('')]] + {map}.transformList(k, f, k != 'name', [dyn(k), dyn(f)]))\
+         .transformMapEntry(i, e, {{e[0]: e[1]}}))"
     )
 }

@@ -18,14 +18,11 @@ pub fn line(finding: &Finding) -> String {
     format!("[{}] {}{}; {}", finding.rule, finding.about.prefix(), finding.message, finding.fix)
 }
 
-/// [`message`] over `variables.findings`, in CEL; empty without findings.
+/// [`message`] over `variables.findings`, in CEL.
 pub(crate) fn message_cel() -> String {
     let text = "string(variables.findings.size()) + (variables.findings.size() == 1 ? ' finding: ' : ' findings: ') + \
                 variables.findings.join(' | ')";
-    format!(
-        "variables.passes ? '' : [{text}].map(x, x.size() > {LONGEST} ? x.substring(0, {}) + '...' : x)[0]",
-        LONGEST - 3
-    )
+    format!("[{text}].map(x, x.size() > {LONGEST} ? x.substring(0, {}) + '...' : x)[0]", LONGEST - 3)
 }
 
 /// What is said where the message cannot be made; it never should be needed.

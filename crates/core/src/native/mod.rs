@@ -5,7 +5,7 @@
 //! expression through [`crate::rules::quote`].
 
 mod binding;
-mod clean;
+mod condition;
 mod controllers;
 mod custom;
 mod expression;
@@ -18,6 +18,7 @@ mod shape;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -35,7 +36,8 @@ pub use objects::{
 pub use plan::{Intent, Observed, ObservedSpec, Plan, plan};
 
 use binding::{Wanted, namespace_selector};
-use expression::{ANY_PROBE, in_scope, is_probe, variables};
+use condition::{in_scope, match_condition};
+use expression::{ANY_PROBE, is_probe, variables};
 use message::{STATIC_MESSAGE, message_cel};
 use shape::Shape;
 
@@ -46,7 +48,7 @@ const LONGEST_EXPRESSION: usize = 80_000;
 #[derive(Debug, Default)]
 pub struct Compilation {
     /// The compiled policies by name, shared ones once.
-    pub admission_policies: BTreeMap<String, AdmissionPolicy>,
+    pub admission_policies: BTreeMap<String, Arc<AdmissionPolicy>>,
     /// The bindings by name.
     pub bindings: BTreeMap<String, AdmissionBinding>,
     /// What each policy came to.
@@ -103,37 +105,59 @@ impl Installation {
     }
 }
 
+/// What a policy comes to apart from all others. It depends on nothing but the policy and the installation, and is
+/// the dear part of compiling: whoever compiles again and again keeps it for as long as the policy stays the same.
+#[derive(Debug)]
+pub struct Translation {
+    gaps: Vec<String>,
+    units: Result<Vec<Unit>, String>,
+}
+
+/// Translates one policy.
+pub fn translate(policy: &Policy, installation: &Installation) -> Translation {
+    Translation { gaps: controllers::gaps(policy), units: admission_policies(policy, installation) }
+}
+
 /// Compiles policies for a cluster at a moment: what is suspended then comes to nothing.
 pub fn compile<'a>(
     policies: impl IntoIterator<Item = &'a Policy>,
     installation: &Installation,
     now: Timestamp,
 ) -> Compilation {
+    let translated: Vec<_> = policies.into_iter().map(|policy| (policy, translate(policy, installation))).collect();
+    link(translated.iter().map(|(policy, translation)| (*policy, translation)), installation, now)
+}
+
+/// Joins what policies were translated to: [`compile`] for those who keep translations.
+pub fn link<'a>(
+    policies: impl IntoIterator<Item = (&'a Policy, &'a Translation)>,
+    installation: &Installation,
+    now: Timestamp,
+) -> Compilation {
     let mut compilation = Compilation::default();
     let mut wanted = Vec::new();
-    for policy in policies {
-        let mut compiled = Compiled { gaps: controllers::gaps(policy), ..Compiled::default() };
-        if !policy.is_suspended(now) {
-            match admission_policies(policy, installation) {
-                Ok(units) => {
-                    for unit in units {
-                        compiled.admission_policies.push(unit.admission_policy.name.clone());
-                        compiled.probe = compiled.probe.take().or_else(|| unit.probe.clone());
-                        wanted.push(Wanted {
-                            policy: policy.id.clone(),
-                            admission_policy: unit.admission_policy.name.clone(),
-                            level: unit.level,
-                            namespaces: namespace_selector(policy, &installation.namespace),
-                            objects: unit.objects,
-                            proves: unit.admission_policy.proves,
-                        });
-                        compilation
-                            .admission_policies
-                            .insert(unit.admission_policy.name.clone(), unit.admission_policy);
-                    }
+    for (policy, translation) in policies {
+        let mut compiled = Compiled { gaps: translation.gaps.clone(), ..Compiled::default() };
+        match &translation.units {
+            _ if policy.is_suspended(now) => {}
+            Ok(units) => {
+                for unit in units {
+                    let name = &unit.admission_policy.name;
+                    compiled.admission_policies.push(name.clone());
+                    compiled.probe = compiled.probe.take().or_else(|| unit.probe.clone());
+                    wanted.push(Wanted {
+                        policy: policy.id.clone(),
+                        admission_policy: name.clone(),
+                        level: unit.level,
+                        namespaces: namespace_selector(policy, &installation.namespace),
+                        objects: unit.objects.clone(),
+                        proves: unit.admission_policy.proves,
+                    });
+                    let shared = compilation.admission_policies.entry(name.clone());
+                    shared.or_insert_with(|| Arc::clone(&unit.admission_policy));
                 }
-                Err(error) => compiled.error = Some(error),
             }
+            Err(error) => compiled.error = Some(error.clone()),
         }
         compilation.policies.insert(policy.id.clone(), compiled);
     }
@@ -152,8 +176,9 @@ pub fn compile<'a>(
 }
 
 /// One compiled policy and how it is bound.
+#[derive(Debug)]
 struct Unit {
-    admission_policy: AdmissionPolicy,
+    admission_policy: Arc<AdmissionPolicy>,
     level: Enforcement,
     objects: LabelSelector,
     probe: Option<Probe>,
@@ -183,11 +208,10 @@ fn admission_policies(policy: &Policy, installation: &Installation) -> Result<Ve
 fn proof(proven: &[Unit], installation: &Installation) -> Unit {
     let names: Vec<&str> = proven.iter().map(|unit| unit.admission_policy.name.as_str()).collect();
     let key = names::short_digest(&serde_json::json!(names).to_string());
-    let condition = NamedExpression { name: "own-proof".to_owned(), expression: is_probe(&key) };
     let selector = LabelSelector::default();
     let level = Enforcement::Enforce;
-    let spec = spec(&Shape::Proof, level, &[], &selector, vec![condition]);
-    let admission_policy = named(spec, &Shape::Proof, level, "", installation);
+    let spec = spec(&Shape::Proof, level, &[], &selector, &[is_probe(&key)]);
+    let admission_policy = Arc::new(named(spec, &Shape::Proof, level, "", installation));
     let probe = Probe { key, admission_policy: admission_policy.name.clone(), labels: BTreeMap::new() };
     Unit { admission_policy, level: Enforcement::Enforce, objects: selector, probe: Some(probe) }
 }
@@ -214,27 +238,27 @@ fn unit(
         ControllerCreated::Audit if level == Enforcement::Enforce => controllers::excused_users(policy, shape),
         _ => Vec::new(),
     };
-    let make = |level: Enforcement, conditions: Vec<NamedExpression>, tail: &str| -> Result<Unit, String> {
-        let spec = spec(shape, level, rules, &selector, conditions);
-        let admission_policy = named(spec, shape, level, tail, installation);
+    let make = |level: Enforcement, guards: &[String], tail: &str| -> Result<Unit, String> {
+        let spec = spec(shape, level, rules, &selector, guards);
+        let admission_policy = Arc::new(named(spec, shape, level, tail, installation));
         within_limits(&admission_policy.spec)?;
         Ok(Unit { admission_policy, level, objects: objects.clone(), probe: None })
     };
-    let mut conditions = exclusions(shape);
+    let mut guards = exclusions(shape);
     if objects != selector
         && let Some(now) = in_scope(shape, "object", &selector)
         && let Some(before) = in_scope(shape, "oldObject", &selector)
     {
-        conditions.push(condition("in-scope", format!("{now} || request.operation == 'UPDATE' && {before}")));
+        guards.push(format!("{now} || request.operation == 'UPDATE' && {before}"));
     }
     if users.is_empty() {
-        return Ok(vec![make(level, conditions, "")?]);
+        return Ok(vec![make(level, &guards, "")?]);
     }
     let made_by = controllers::made_by(&users, shape);
-    let with = |condition: NamedExpression| conditions.iter().cloned().chain([condition]).collect();
+    let with = |guard: String| [&guards[..], &[guard]].concat();
     Ok(vec![
-        make(level, with(condition("not-made-by-a-controller", format!("!({made_by})"))), "")?,
-        make(Enforcement::Audit, with(condition("made-by-a-controller", made_by)), "-by-controllers")?,
+        make(level, &with(format!("!({made_by})")), "")?,
+        make(Enforcement::Audit, &with(made_by), "-by-controllers")?,
     ])
 }
 
@@ -244,15 +268,16 @@ fn spec(
     level: Enforcement,
     rules: &[&EffectiveRule],
     selector: &LabelSelector,
-    match_conditions: Vec<NamedExpression>,
+    guards: &[String],
 ) -> AdmissionPolicySpec {
     AdmissionPolicySpec {
         failure_policy: if level == Enforcement::Enforce { "Fail" } else { "Ignore" }.to_owned(),
         match_constraints: MatchResources::requests(shape.resource_rules()),
-        match_conditions,
-        variables: variables(shape, rules, selector),
+        match_conditions: vec![match_condition(shape, rules, selector, guards)],
+        variables: variables(shape, rules),
         validations: vec![Validation {
-            expression: "variables.passes".to_owned(),
+            // What passes does not come as far as this.
+            expression: "false".to_owned(),
             message: STATIC_MESSAGE.to_owned(),
             message_expression: message_cel(),
             reason: "Forbidden".to_owned(),
@@ -273,37 +298,30 @@ fn named(
     AdmissionPolicy { name, installation: of.label(), source, spec, proves: *shape == Shape::Proof }
 }
 
-fn condition(name: &str, expression: impl Into<String>) -> NamedExpression {
-    NamedExpression { name: name.to_owned(), expression: expression.into() }
-}
-
 /// Who and what is left out: ConfigMaps and Secrets that the cluster and Helm write for themselves, and
 /// the dry runs that prove a policy.
-fn exclusions(shape: &Shape) -> Vec<NamedExpression> {
+fn exclusions(shape: &Shape) -> Vec<String> {
     let kind = match shape {
         Shape::Config(kind) => kind,
-        Shape::PodTemplate => return vec![condition("no-proof", format!("!({ANY_PROBE})"))],
+        Shape::PodTemplate => return vec![format!("!({ANY_PROBE})")],
         _ => return Vec::new(),
     };
-    let cluster = condition(
-        "not-written-by-the-cluster",
-        "!(request.userInfo.username.startsWith('system:serviceaccount:kube-system:') || \
-         request.userInfo.username.startsWith('system:node:') || \
-         request.userInfo.username in ['system:kube-controller-manager', 'system:kube-scheduler', 'system:apiserver'])",
-    );
+    let cluster = "!(request.userInfo.username.startsWith('system:serviceaccount:kube-system:') || \
+                   request.userInfo.username.startsWith('system:node:') || request.userInfo.username in \
+                   ['system:kube-controller-manager', 'system:kube-scheduler', 'system:apiserver'])";
     let other = match kind {
-        crate::rules::ConfigKind::ConfigMap => condition(
-            "not-a-release-of-helm",
+        // The releases of Helm.
+        crate::rules::ConfigKind::ConfigMap => {
             "!(object.metadata.name.startsWith('sh.helm.release.v1.') && has(object.metadata.labels) && \
-             'owner' in object.metadata.labels && object.metadata.labels['owner'] == 'helm')",
-        ),
-        crate::rules::ConfigKind::Secret => condition(
-            "not-a-token-or-release",
+             'owner' in object.metadata.labels && object.metadata.labels['owner'] == 'helm')"
+        }
+        // Those, and tokens.
+        crate::rules::ConfigKind::Secret => {
             "!(has(object.type) && object.type in ['helm.sh/release.v1', 'kubernetes.io/service-account-token', \
-             'bootstrap.kubernetes.io/token'])",
-        ),
+             'bootstrap.kubernetes.io/token'])"
+        }
     };
-    vec![cluster, other]
+    vec![cluster.to_owned(), other.to_owned()]
 }
 
 fn within_limits(spec: &AdmissionPolicySpec) -> Result<(), String> {

@@ -2,6 +2,7 @@
 //! difference from what is stored is a change by somebody else.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -188,7 +189,7 @@ pub struct Owner {
 #[derive(Clone, Debug, PartialEq)]
 pub enum NativeObject {
     /// a policy
-    Policy(AdmissionPolicy),
+    Policy(Arc<AdmissionPolicy>),
     /// a binding
     Binding(AdmissionBinding),
 }
@@ -214,6 +215,14 @@ impl NativeObject {
         match self {
             Self::Policy(policy) => &policy.installation,
             Self::Binding(binding) => &binding.installation,
+        }
+    }
+
+    /// Whether it, or what it binds, is seen in force by a dry run; then it is written after what it proves.
+    pub fn proves(&self) -> bool {
+        match self {
+            Self::Policy(policy) => policy.proves,
+            Self::Binding(binding) => binding.proves,
         }
     }
 

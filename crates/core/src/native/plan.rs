@@ -6,6 +6,7 @@
 //! in the order in which they were written.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::objects::{AdmissionBinding, AdmissionPolicySpec, NativeKind, NativeObject, Owner, serves};
 use super::{AdmissionBindingSpec, Compilation};
@@ -22,10 +23,14 @@ pub struct Observed {
     pub source: Option<String>,
     /// Whom it serves, see [`AdmissionBinding::serves`]; empty for compiled policies.
     pub policies: Vec<String>,
-    /// Whether its labels and owner are as we write them.
-    pub metadata_is_ours: bool,
+    /// Whether its labels are as we write them.
+    pub labels_are_ours: bool,
+    /// Uids of the ClusterRoles that own it.
+    pub owners: Vec<String>,
     /// The spec as stored; none where it cannot be read.
     pub spec: Option<ObservedSpec>,
+    /// The warnings of the API server's type check of a policy; none until it has checked this generation.
+    pub type_check: Option<Vec<String>>,
 }
 
 /// The spec of a native object as stored.
@@ -61,7 +66,7 @@ pub struct Plan {
     /// One stage after the other; within one the order does not matter.
     pub stages: Vec<Vec<Intent>>,
     /// Objects of our name that were made by something else; they are never overwritten.
-    pub conflicts: Vec<String>,
+    pub conflicts: Vec<(NativeKind, String)>,
     /// Whether something waits for a proof.
     pub waiting: bool,
 }
@@ -77,17 +82,14 @@ pub fn plan(
     owner: Option<&Owner>,
 ) -> Plan {
     let mut plan = Plan::default();
-    if owner.is_none() {
-        return plan;
-    }
+    let Some(owner) = owner else { return plan };
     let waiting: BTreeSet<String> =
         compilation.policies.keys().filter(|policy| !proven.contains(policy)).map(serves).collect();
     for proves in [false, true] {
         let mut stage = Vec::new();
         for policy in compilation.admission_policies.values().filter(|policy| policy.proves == proves) {
-            let wanted = ObservedSpec::Policy(policy.spec.clone());
-            let current = |observed: &Observed| observed.spec.as_ref() == Some(&wanted);
-            apply(&mut plan, &mut stage, observed, NativeObject::Policy(policy.clone()), current);
+            let current = |observed: &Observed| matches!(&observed.spec, Some(ObservedSpec::Policy(spec)) if *spec == policy.spec);
+            apply(&mut plan, &mut stage, observed, owner, NativeObject::Policy(Arc::clone(policy)), current);
         }
         plan.stages.push(stage);
     }
@@ -101,10 +103,10 @@ pub fn plan(
             };
             plan.waiting |= target.spec != binding.spec;
             let current = |observed: &Observed| {
-                observed.spec.as_ref() == Some(&ObservedSpec::Binding(target.spec.clone()))
+                matches!(&observed.spec, Some(ObservedSpec::Binding(spec)) if *spec == target.spec)
                     && observed.policies == target.serves()
             };
-            apply(&mut plan, &mut stage, observed, NativeObject::Binding(target.clone()), current);
+            apply(&mut plan, &mut stage, observed, owner, NativeObject::Binding(target.clone()), current);
         }
         plan.stages.push(stage);
     }
@@ -118,14 +120,17 @@ fn apply(
     plan: &mut Plan,
     stage: &mut Vec<Intent>,
     observed: &BTreeMap<(NativeKind, String), Observed>,
+    owner: &Owner,
     object: NativeObject,
     current: impl FnOnce(&Observed) -> bool,
 ) {
+    let is_ours =
+        |stored: &Observed| stored.source.is_some() && stored.labels_are_ours && stored.owners.contains(&owner.uid);
     match observed.get(&(object.kind(), object.name().to_owned())) {
         Some(stored) if stored.source.as_deref().is_some_and(|source| source != object.source()) => {
-            plan.conflicts.push(format!("{} {}", object.kind().name(), object.name()));
+            plan.conflicts.push((object.kind(), object.name().to_owned()));
         }
-        Some(stored) if stored.source.is_some() && stored.metadata_is_ours && current(stored) => {}
+        Some(stored) if is_ours(stored) && current(stored) => {}
         _ => stage.push(Intent::Apply(Box::new(object))),
     }
 }

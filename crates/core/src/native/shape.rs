@@ -2,7 +2,7 @@
 //! type-checked against all of them.
 
 use crate::policy::Policy;
-use crate::rules::{Checks, ConfigKind, ContainerCheck};
+use crate::rules::{Checks, ConfigKind, ContainerCheck, IS_INIT, quote};
 use crate::workload::{ContainerType, CustomWorkload, Kind, UpdateStrategy};
 
 use super::custom;
@@ -177,6 +177,24 @@ impl Shape {
                 let lists: Vec<String> = self.lists().iter().map(|list| optional_list(spec, list.field())).collect();
                 lists.join(" + ")
             }
+        }
+    }
+
+    /// Whether a container `c` stands in a list, in CEL: names are unique over all lists.
+    pub(crate) fn is_in_list(&self, list: ContainerType) -> String {
+        match self {
+            Self::Custom(..) => format!("c.name.startsWith({})", quote(&custom::prefix(list))),
+            _ if list == ContainerType::InitContainer => IS_INIT.to_owned(),
+            _ => format!("{}.exists(o, o.name == c.name)", optional_list("variables.spec", list.field())),
+        }
+    }
+
+    /// The image of a container, in CEL.
+    pub(crate) fn image(&self, container: &str) -> String {
+        if self.is_validated() {
+            format!("string({container}.image)")
+        } else {
+            format!("(has({container}.image) ? string({container}.image) : '')")
         }
     }
 

@@ -47,8 +47,10 @@ fn carry_out(cluster: &mut Cluster, intent: Intent) {
                 resource_version: "1".to_owned(),
                 source: Some(object.source().to_owned()),
                 policies,
-                metadata_is_ours: true,
+                labels_are_ours: true,
+                owners: vec![owner().uid],
                 spec: Some(spec),
+                type_check: None,
             };
             cluster.insert((object.kind(), object.name().to_owned()), observed);
         }
@@ -168,13 +170,7 @@ fn a_renamed_joined_binding_has_a_new_proof() {
 fn what_proves_is_written_after_what_it_proves() {
     let compilation = compiled(&[draft(None, "ordered", json!({"imageTag": {}}))]);
     let plan = plan(&compilation, &Cluster::new(), &BTreeSet::new(), Some(&owner()));
-    let proving = |intent: &Intent| match intent {
-        Intent::Apply(object) => match &**object {
-            NativeObject::Policy(policy) => policy.proves,
-            NativeObject::Binding(binding) => binding.proves,
-        },
-        Intent::Delete { .. } => false,
-    };
+    let proving = |intent: &Intent| matches!(intent, Intent::Apply(object) if object.proves());
     let stages: Vec<bool> = plan.stages.iter().map(|stage| stage.iter().all(proving)).collect();
     assert_eq!(stages, [false, true, false, true]);
     assert!(

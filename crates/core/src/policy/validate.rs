@@ -4,6 +4,7 @@ use super::{
     ControllerCreated, Enforcement, Matching, NamespaceMatch, Policy, PolicyId, Profile, RuleEnforcement, Suspension,
     effective_rules,
 };
+use crate::rules::image_tag::{ImageTag, LONGEST_PATTERNS};
 use crate::rules::{RuleId, RuleSettings};
 use crate::selector::{LabelSelector, is_dns_label};
 use crate::workload::{CustomWorkload, Kind};
@@ -32,6 +33,9 @@ pub struct PolicyDraft {
     /// `spec.controllerCreated`
     pub controller_created: ControllerCreated,
 }
+
+/// The most pod templates of custom workloads: each is compiled by itself, and every write in the cluster pays for it.
+const MOST_TEMPLATES: usize = 16;
 
 /// What is wrong with a policy, and what to write.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -76,6 +80,12 @@ impl PolicyDraft {
             for message in custom_workload_problems(custom) {
                 problem(&format!("spec.match.customWorkloads[{index}]"), message);
             }
+        }
+        if self.custom_workloads.iter().map(|custom| custom.pod_templates.len()).sum::<usize>() > MOST_TEMPLATES {
+            problem(
+                "spec.match.customWorkloads",
+                format!("has more than {MOST_TEMPLATES} podTemplates in all; write a second policy for the others"),
+            );
         }
         for (field, message) in rule_problems(&self.rules) {
             problem(&format!("spec.rules.{field}"), message);
@@ -166,6 +176,10 @@ fn rule_problems(rules: &RuleSettings) -> Vec<(&'static str, String)> {
     }
     if rules.image_tag.as_ref().is_some_and(|rule| rule.forbidden_tags.len() > 32) {
         problem("imageTag.forbiddenTags", "has more than 32 patterns; join some with * or ?");
+    }
+    let length = |rule: &ImageTag| rule.forbidden_tags.iter().map(|tag| tag.as_str().len()).sum::<usize>();
+    if rules.image_tag.as_ref().is_some_and(|rule| length(rule) > LONGEST_PATTERNS) {
+        problem("imageTag.forbiddenTags", "is too long; write at most 256 characters in all, join some with * or ?");
     }
     let is_capability = |name: &String| {
         name.starts_with(|first: char| first.is_ascii_uppercase())

@@ -56,6 +56,9 @@ pub(crate) fn is_valid_cel(image: &str) -> String {
     format!("{image}.size() <= {LONGEST_IMAGE} && {}", crate::image::cel_is_valid(image))
 }
 
+/// The same for an image `i` of the object, where [`INVALID_IMAGES`] is known.
+pub(crate) const IS_KNOWN_TO_BE_VALID: &str = "i.size() <= 1024 && !(i in variables.invalid_images)";
+
 fn any(
     rust: impl for<'a> Fn(&ImageView<'a>) -> bool + Send + Sync + 'static,
     cel: &str,

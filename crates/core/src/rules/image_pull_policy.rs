@@ -3,10 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::image::LONGEST_IMAGE;
-use super::subject::{Case, ContainerView};
-use super::text::{Value, quote_list};
-use super::{Category, Checks, Document, Field, Rule, Severity, Text};
+use super::image::{IS_KNOWN_TO_BE_VALID, is_valid_cel};
+use super::subject::{Case, ContainerView, Items};
+use super::text::{cel_printable, printable, quote_list};
+use super::{Category, Checks, Document, Field, Rule, Severity};
 use crate::policy::{Profile, RuleEnforcement};
 use crate::workload::image_pull_policy;
 
@@ -73,17 +73,24 @@ impl Rule for ImagePullPolicy {
         let list = quote_list(allowed.iter().copied());
         let words = allowed.join(" or ");
         // The API server fills it in, but not in custom resources.
-        let policy_cel = format!(
-            "(has(c.imagePullPolicy) && c.imagePullPolicy != '' ? c.imagePullPolicy : {image}.size() <= {LONGEST_IMAGE} && !({image} in {invalid}) && {image}.matches('{LATEST}') ? 'Always' : 'IfNotPresent')",
-            image = "(has(c.image) ? c.image : '')",
-            invalid = super::image::INVALID_IMAGES,
-        );
-        let value = Value::written(|view: &ContainerView<'_>| image_pull_policy(view.container).to_owned(), &policy_cel);
-        let case = Case::new(
-            move |view: &ContainerView<'_>| !allowed.contains(&image_pull_policy(view.container)),
-            format!("!({policy_cel} in {list})"),
-            Text::new("imagePullPolicy is {policy}", vec![("policy", value)]),
-            Text::new(&format!("write imagePullPolicy: {words}"), Vec::new()),
+        let policy_cel = |is_valid: &str| {
+            format!(
+                "(has(c.imagePullPolicy) && c.imagePullPolicy != '' ? c.imagePullPolicy : \
+                 [has(c.image) ? string(c.image) : ''].all(i, {is_valid} && i.matches('{LATEST}')) ? 'Always' : 'IfNotPresent')"
+            )
+        };
+        let is_other = format!("!(p in {list})");
+        let case = Case::listing(
+            move |view: &ContainerView<'_>| {
+                let policy = image_pull_policy(view.container);
+                if allowed.contains(&policy) { Vec::new() } else { vec![printable(policy)] }
+            },
+            Items::default().any_of(
+                &format!("[{}].filter(p, {is_other}).map(p, {})", policy_cel(IS_KNOWN_TO_BE_VALID), cel_printable("p")),
+                &format!("[{}].exists(p, {is_other})", policy_cel(&is_valid_cel("i"))),
+            ),
+            "imagePullPolicy is {list}",
+            &format!("write imagePullPolicy: {words}"),
         )
         .at("/imagePullPolicy");
         Checks::all_containers(&[Field::Container("image"), Field::Container("imagePullPolicy")], vec![case])

@@ -5,8 +5,12 @@ use serde::{Deserialize, Serialize};
 
 use super::image::case;
 use super::{Category, Checks, Document, Rule, Severity};
-use crate::image::{TagGlob, cel_has_digest, cel_tag_missing};
+use crate::image::{TagGlob, cel_tag_matches, cel_tag_missing};
 use crate::policy::{Profile, RuleEnforcement};
+use crate::schema::validations;
+
+/// The most characters that all patterns may have together, so that no pod exceeds the API server's budget.
+pub(crate) const LONGEST_PATTERNS: usize = 256;
 
 /// Rejects images without a tag, with the tag `latest`, or with one of `forbiddenTags`, unless a digest pins them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -16,8 +20,11 @@ pub struct ImageTag {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enforcement: Option<RuleEnforcement>,
     /// Patterns over the whole tag that are forbidden beside `latest`; `*` stands for any characters, `?` for one.
+    /// At most 256 characters in all: the API server's budget is charged by their length.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32))]
+    #[schemars(length(max = 32), extend("x-kubernetes-validations" = validations(&[
+        ("self.map(t, t.size()).sum() <= 256", "write at most 256 characters of patterns in all; join some with * or ?"),
+    ])))]
     pub forbidden_tags: Vec<TagGlob>,
 }
 
@@ -41,10 +48,9 @@ impl Rule for ImageTag {
     }
 
     fn checks(&self) -> Checks {
-        let undigested = format!("!{}", cel_has_digest("i.image"));
-        let forbidden = self.forbidden_tags.clone();
-        let mut patterns = vec!["latest".to_owned()];
-        patterns.extend(self.forbidden_tags.iter().map(TagGlob::to_regex_source));
+        let mut forbidden = vec![TagGlob::latest()];
+        forbidden.extend(self.forbidden_tags.iter().cloned());
+        let forbidden_cel = cel_tag_matches("i.image", &forbidden);
         let mut cases = Vec::new();
         cases.push(case(
             |reference| reference.tag().is_none() && reference.digest().is_none(),
@@ -54,10 +60,10 @@ impl Rule for ImageTag {
         ));
         cases.push(case(
             move |reference| {
-                let is_forbidden = |tag: &str| tag == "latest" || forbidden.iter().any(|glob| glob.matches(tag));
+                let is_forbidden = |tag: &str| forbidden.iter().any(|glob| glob.matches(tag));
                 reference.digest().is_none() && reference.tag().is_some_and(is_forbidden)
             },
-            &format!("{undigested} && i.image.matches(r':(?:{})$')", patterns.join("|")),
+            &forbidden_cel,
             "image {image} has the mutable tag {tag}",
             "write {untagged}:TAG@sha256:DIGEST",
         ));

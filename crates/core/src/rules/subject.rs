@@ -128,6 +128,12 @@ impl Items {
         self
     }
 
+    /// A list of texts that can always be made, and whether it has any.
+    pub fn any_of(mut self, list: &str, any: &str) -> Self {
+        self.items.push((list.to_owned(), any.to_owned()));
+        self
+    }
+
     fn list(&self) -> String {
         let lists: Vec<&str> = self.items.iter().map(|(list, _)| list.as_str()).collect();
         lists.join(" + ")

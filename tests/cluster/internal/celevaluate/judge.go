@@ -84,6 +84,11 @@ func (p *policy) judge(request *request, attributes *admission.VersionedAttribut
 	// It caches CEL's view of the objects, so it cannot be shared between requests, but between policies it can.
 	attributes.VersionedKind = kind
 	ctx := context.Background()
+	namespace := request.namespaceObject()
+	if request.MeasureCost {
+		// Also of a request that a match condition leaves out: finding that out is not free.
+		result.costs = p.measure(ctx, schema.GroupVersionResource(resource), attributes, namespace)
+	}
 	if p.matcher != nil {
 		outcome := p.matcher.Match(ctx, attributes, nil, nil)
 		if outcome.Error != nil {
@@ -92,11 +97,14 @@ func (p *policy) judge(request *request, attributes *admission.VersionedAttribut
 			return result
 		}
 		if !outcome.Matches {
+			// The API server evaluates nothing more.
+			if result.costs != nil {
+				result.costs.Cost = 0
+			}
 			return result
 		}
 	}
 	result.Matched = true
-	namespace := request.namespaceObject()
 	outcome := p.validator.Validate(ctx, resource, attributes, nil, namespace, celconfig.RuntimeCELCostBudget, nil)
 	for _, decision := range outcome.Decisions {
 		if decision.Evaluation == validating.EvalError && result.Error == "" {
@@ -117,9 +125,6 @@ func (p *policy) judge(request *request, attributes *admission.VersionedAttribut
 			result.deny(annotation.Error)
 			result.Error = annotation.Error
 		}
-	}
-	if request.MeasureCost {
-		result.costs = p.measure(ctx, schema.GroupVersionResource(resource), attributes, namespace)
 	}
 	return result
 }
