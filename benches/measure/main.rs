@@ -39,11 +39,23 @@ fn main() -> Result<()> {
     if !std::env::args().any(|argument| argument == "--bench") {
         return Ok(());
     }
-    let mut rows = evaluation::measure()?;
-    rows.extend(check::measure()?);
+    // `cargo bench --bench measure -- evaluation` measures that alone.
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let is_wanted = |section: &str| wanted.is_empty() || wanted.iter().any(|name| name == section);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    rows.extend(runtime.block_on(idle::measure())?);
-    rows.extend(runtime.block_on(admission::measure())?);
+    let mut rows = Vec::new();
+    if is_wanted("evaluation") {
+        rows.extend(evaluation::measure()?);
+    }
+    if is_wanted("check") {
+        rows.extend(check::measure()?);
+    }
+    if is_wanted("idle") {
+        rows.extend(runtime.block_on(idle::measure())?);
+    }
+    if is_wanted("admission") {
+        rows.extend(runtime.block_on(admission::measure())?);
+    }
     println!("\n| what | promised | seen | holds |\n|---|---|---|---|");
     for row in &rows {
         println!("| {} | {} | {} | {} |", row.what, row.promised, row.seen, if row.holds { "yes" } else { "**no**" });

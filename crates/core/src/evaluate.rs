@@ -1,6 +1,7 @@
 //! (policy, workload, facts) -> findings.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +13,8 @@ use crate::workload::{ContainerType, PodTemplate, Workload};
 /// What is known beside the workload itself.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
-    configs: BTreeMap<(ConfigKind, String, String), bool>,
+    /// By kind, namespace and name: whether it is immutable.
+    configs: BTreeMap<ConfigKind, BTreeMap<String, BTreeMap<String, bool>>>,
     complete: bool,
 }
 
@@ -24,11 +26,13 @@ impl Facts {
 
     /// Records a ConfigMap or Secret and whether it is immutable.
     pub fn insert(&mut self, kind: ConfigKind, namespace: &str, name: &str, immutable: bool) {
-        self.configs.insert((kind, namespace.to_owned(), name.to_owned()), immutable);
+        let of_namespace = self.configs.entry(kind).or_default().entry(namespace.to_owned()).or_default();
+        of_namespace.insert(name.to_owned(), immutable);
     }
 
     fn config(&self, kind: ConfigKind, namespace: &str, name: &str) -> ConfigFact {
-        match self.configs.get(&(kind, namespace.to_owned(), name.to_owned())) {
+        let of_namespace = self.configs.get(&kind).and_then(|of_kind| of_kind.get(namespace));
+        match of_namespace.and_then(|configs| configs.get(name)) {
             Some(true) => ConfigFact::Immutable,
             Some(false) => ConfigFact::Mutable,
             None if self.complete => ConfigFact::Absent,
@@ -151,9 +155,13 @@ enum ImagePointer {
 impl<'a> TemplateViews<'a> {
     fn new(template: &'a PodTemplate) -> Self {
         let pod = &template.spec;
+        let on_host = pod.volumes.iter().filter(|volume| volume.host_path.is_some());
+        let host_paths: Rc<BTreeSet<&str>> = Rc::new(on_host.map(|volume| volume.name.as_str()).collect());
         let containers: Vec<_> = pod
             .all_containers()
-            .map(|(container_type, index, container)| (index, ContainerView { container_type, container, pod }))
+            .map(|(container_type, index, container)| {
+                (index, ContainerView { container_type, container, pod, host_paths: Rc::clone(&host_paths) })
+            })
             .collect();
         let of_containers = containers.iter().map(|(index, view)| PlacedImage {
             view: ImageView::new(&view.container.image),
@@ -216,10 +224,12 @@ fn first_case<'c, S: Subject>(
     base: impl FnOnce() -> String,
 ) -> Option<Finding> {
     let case = cases.into_iter().find(|case| case.holds(view))?;
+    let mut pointer = base();
+    pointer.push_str(&case.field(view));
     Some(Finding {
         rule,
         about: about(),
-        pointer: base() + &case.field(view),
+        pointer,
         message: case.message().render(view),
         fix: case.fix().render(view),
         certainty: Certainty::Broken,

@@ -1,5 +1,8 @@
 //! What a rule looks at, one thing at a time: a container, an image, a volume, an update strategy.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::image::{Reference, ReferenceError};
@@ -19,7 +22,7 @@ pub trait Subject: Sized + 'static {
 }
 
 type Predicate<S> = Box<dyn for<'a> Fn(&<S as Subject>::View<'a>) -> bool + Send + Sync>;
-type Pointer<S> = Box<dyn for<'a> Fn(&<S as Subject>::View<'a>) -> String + Send + Sync>;
+type Pointer<S> = Box<dyn for<'a> Fn(&<S as Subject>::View<'a>) -> Cow<'static, str> + Send + Sync>;
 
 /// One way to break a rule. The first case of a check that holds is the finding.
 pub struct Case<S: Subject> {
@@ -39,7 +42,14 @@ impl<S: Subject> Case<S> {
         message: Text<S>,
         fix: Text<S>,
     ) -> Self {
-        Self { holds: Box::new(rust), list: None, cel: cel.into(), field: Box::new(|_| String::new()), message, fix }
+        Self {
+            holds: Box::new(rust),
+            list: None,
+            cel: cel.into(),
+            field: Box::new(|_| Cow::Borrowed("")),
+            message,
+            fix,
+        }
     }
 
     /// A case that holds where a list of what is wrong is not empty; `{list}` in the message tells all of it.
@@ -56,20 +66,21 @@ impl<S: Subject> Case<S> {
             holds: Box::new(move |view| !items(view).is_empty()),
             list: Some(cel),
             cel: "l.size() > 0".to_owned(),
-            field: Box::new(|_| String::new()),
+            field: Box::new(|_| Cow::Borrowed("")),
             message: Text::new(message, vec![("list", list)]),
             fix: Text::new(fix, Vec::new()),
         }
     }
 
     /// Names the field below the subject that must be written.
-    pub fn at(self, field: &'static str) -> Self {
-        self.at_field(move |_| field.to_owned())
+    pub fn at(mut self, field: &'static str) -> Self {
+        self.field = Box::new(move |_| Cow::Borrowed(field));
+        self
     }
 
     /// Names the field below the subject that must be written, where it depends on the subject.
     pub fn at_field(mut self, field: impl for<'a> Fn(&S::View<'a>) -> String + Send + Sync + 'static) -> Self {
-        self.field = Box::new(field);
+        self.field = Box::new(move |view| Cow::Owned(field(view)));
         self
     }
 
@@ -94,7 +105,7 @@ impl<S: Subject> Case<S> {
     }
 
     /// JSON Pointer below the subject that must be written.
-    pub fn field(&self, view: &S::View<'_>) -> String {
+    pub fn field(&self, view: &S::View<'_>) -> Cow<'static, str> {
         (self.field)(view)
     }
 
@@ -156,6 +167,8 @@ pub struct ContainerView<'a> {
     pub container: &'a Container,
     /// The pod that holds it.
     pub pod: &'a PodSpec,
+    /// The names of its hostPath volumes.
+    pub host_paths: Rc<BTreeSet<&'a str>>,
 }
 
 impl Subject for Containers {
@@ -205,19 +218,19 @@ impl Subject for Images {
     /// All but `image` are for valid references that have what they name.
     fn value(name: &str) -> Option<Value<Self>> {
         match name {
-            "image" => Some(Value::written(|view: &ImageView<'_>| view.text.to_owned(), "i.image")),
+            "image" => Some(Value::written(|view: &ImageView<'_>| view.text, "i.image")),
             // What stands before the tag.
             "untagged" => Some(Value::valid(
-                |view: &ImageView<'_>| split_tag(view.text).0.to_owned(),
+                |view: &ImageView<'_>| split_tag(view.text).0,
                 "i.image.substring(0, i.image.lastIndexOf(':'))",
             )),
             "tag" => Some(Value::valid(
-                |view: &ImageView<'_>| split_tag(view.text).1.to_owned(),
+                |view: &ImageView<'_>| split_tag(view.text).1,
                 "i.image.substring(i.image.lastIndexOf(':') + 1)",
             )),
             // What stands before the digest.
             "undigested" => Some(Value::valid(
-                |view: &ImageView<'_>| view.text.split_once('@').map_or(view.text, |(name, _)| name).to_owned(),
+                |view: &ImageView<'_>| view.text.split_once('@').map_or(view.text, |(name, _)| name),
                 "i.image.split('@')[0]",
             )),
             _ => None,

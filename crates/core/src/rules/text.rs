@@ -11,25 +11,25 @@ pub struct Value<S: Subject> {
     cel: String,
 }
 
-type ValueOf<S> = Box<dyn for<'a> Fn(&<S as Subject>::View<'a>) -> String + Send + Sync>;
+type ValueOf<S> = Box<dyn for<'a> Fn(&<S as Subject>::View<'a>, &mut String) + Send + Sync>;
 
 impl<S: Subject> Value<S> {
     /// A value that a user wrote: shown in printable ASCII, cut at 80 characters.
-    pub fn written(rust: impl for<'a> Fn(&S::View<'a>) -> String + Send + Sync + 'static, cel: &str) -> Self {
-        Self { rust: Box::new(move |view| printable(&rust(view))), cel: cel_printable(cel) }
+    pub fn written(rust: impl for<'v, 'a> Fn(&'v S::View<'a>) -> &'v str + Send + Sync + 'static, cel: &str) -> Self {
+        Self { rust: Box::new(move |view, text| push_printable(text, rust(view))), cel: cel_printable(cel) }
     }
 
     /// A part of what has been validated, so that it is printable already: cut at 80 characters.
-    pub fn valid(rust: impl for<'a> Fn(&S::View<'a>) -> String + Send + Sync + 'static, cel: &str) -> Self {
+    pub fn valid(rust: impl for<'v, 'a> Fn(&'v S::View<'a>) -> &'v str + Send + Sync + 'static, cel: &str) -> Self {
         Self {
-            rust: Box::new(move |view| printable(&rust(view))),
+            rust: Box::new(move |view, text| push_printable(text, rust(view))),
             cel: format!("[{cel}].map(s, s.size() > {SHOWN} ? s.substring(0, {}) + '...' : s)[0]", SHOWN - 3),
         }
     }
 
     /// A value made of our own words, shown as it is.
     pub fn own(rust: impl for<'a> Fn(&S::View<'a>) -> String + Send + Sync + 'static, cel: impl Into<String>) -> Self {
-        Self { rust: Box::new(rust), cel: cel.into() }
+        Self { rust: Box::new(move |view, text| text.push_str(&rust(view))), cel: cel.into() }
     }
 }
 
@@ -71,13 +71,17 @@ impl<S: Subject> Text<S> {
 
     /// The sentence about one subject.
     pub fn render(&self, view: &S::View<'_>) -> String {
-        self.parts.iter().fold(String::new(), |mut text, part| {
+        if let [Part::Literal(only)] = self.parts.as_slice() {
+            return only.clone();
+        }
+        let mut text = String::with_capacity(2 * SHOWN);
+        for part in &self.parts {
             match part {
                 Part::Literal(literal) => text.push_str(literal),
-                Part::Value(value) => text.push_str(&(value.rust)(view)),
+                Part::Value(value) => (value.rust)(view, &mut text),
             }
-            text
-        })
+        }
+        text
     }
 
     /// A CEL expression that makes the same sentence.
@@ -126,11 +130,23 @@ pub fn quote_list<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
 ///
 /// The API server drops a message that holds a line break, and a terminal may obey what it is shown.
 pub fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len().min(SHOWN));
+    push_printable(&mut shown, text);
+    shown
+}
+
+/// Appends [`printable`] text.
+pub(crate) fn push_printable(to: &mut String, text: &str) {
+    let is_clean = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    if is_clean && text.len() <= SHOWN {
+        return to.push_str(text);
+    }
     let shown = |character: char| if matches!(character, ' '..='~') { character } else { '?' };
-    if text.len() > SHOWN && text.chars().nth(SHOWN).is_some() {
-        text.chars().take(SHOWN - 3).map(shown).chain("...".chars()).collect()
+    if text.chars().nth(SHOWN).is_some() {
+        to.extend(text.chars().take(SHOWN - 3).map(shown));
+        to.push_str("...");
     } else {
-        text.chars().map(shown).collect()
+        to.extend(text.chars().map(shown));
     }
 }
 
