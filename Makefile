@@ -9,14 +9,14 @@ help: ## Prints this list
 demo: ## Shows what the project does on a real API server; KEEP=1 leaves it running, KUBECONFIG plays on your cluster
 	@scripts/demo
 
-test: ## Runs every test, the ones against a real control plane too (first run on a machine: about 25 minutes)
+test: ## Runs every test, the ones against a real control plane too (first run on a machine: about 15 minutes, later 7)
 	@tests/cluster/build >/dev/null
 	cargo test --workspace --no-fail-fast
 
 lint: ## Checks formatting, lints, purity of the core, generated files, promises and scripts
 	@scripts/lint
 
-bench: ## Measures what docs/performance.md promises and prints a table (about 10 minutes)
+bench: ## Measures what docs/performance.md promises and prints a table (about 4 minutes)
 	@scripts/bench
 
 generate: ## Writes what is generated: crds/, docs/rules/

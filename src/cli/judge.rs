@@ -10,6 +10,7 @@ use immutable_core::rules::ConfigKind;
 use immutable_core::workload::{CustomWorkload, Workload};
 
 use crate::manifest::{ErrorKind, Locator, ManifestError, Object, Position, UNRENDERED};
+use crate::operator::DEFAULT_NAMESPACE;
 use crate::output::{Entry, Outcome, Place, Resource};
 
 /// What is known beside the object that is judged.
@@ -173,7 +174,7 @@ impl Context<'_> {
         judged: &mut Judged,
     ) {
         let labels = common.labels.as_ref().map_or(NamespaceLabels::Unknown, NamespaceLabels::Known);
-        match policy.matches(workload, common.namespace, labels, None) {
+        match policy.matches(workload, common.namespace, labels, Some(DEFAULT_NAMESPACE)) {
             Match::No => return,
             Match::Unknown => {
                 judged.unknown_labels.insert((name.to_string(), common.namespace.to_owned()));

@@ -326,3 +326,82 @@ fn type_check(object: &DynamicObject) -> Option<Vec<String>> {
     };
     Some(warnings.map(|warnings| warnings.iter().map(text).collect()).unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(value: Value) -> DynamicObject {
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn cluster() -> Cluster {
+        Cluster::new(Installation { namespace: "immutable-system".to_owned(), owner: "owner".to_owned() })
+    }
+
+    /// A compiled policy as an API server stores it that fills in a field which this version does not know.
+    fn stored(generation: i64, resource_version: &str) -> DynamicObject {
+        object(json!({
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
+            "metadata": {"name": "immutable-1-pod", "uid": "a", "generation": generation, "resourceVersion": resource_version},
+            "spec": {
+                "failurePolicy": "Fail",
+                "matchConstraints": {"namespaceSelector": {}, "objectSelector": {}, "matchPolicy": "Equivalent"},
+                "validations": [{"expression": "false", "message": "m", "messageExpression": "'m'", "reason": "Forbidden"}],
+                "newlyDefaulted": "Always",
+            },
+        }))
+    }
+
+    fn is_understood(cluster: &Cluster) -> bool {
+        cluster.native.values().next().unwrap().spec.is_some()
+    }
+
+    #[test]
+    fn an_unknown_field_is_a_default_only_in_the_answer_to_our_own_write() {
+        let mut cluster = cluster();
+        let event = |object| Event::Native(NativeKind::Policy, Change::Apply(object));
+        cluster.apply(event(stored(1, "1")));
+        assert!(!is_understood(&cluster), "it may change what is enforced");
+        cluster.written(NativeKind::Policy, &stored(2, "2"));
+        assert!(is_understood(&cluster));
+        cluster.apply(event(stored(2, "3")));
+        assert!(is_understood(&cluster), "only its status was written since");
+        cluster.apply(event(stored(3, "4")));
+        assert!(!is_understood(&cluster), "somebody else wrote its spec");
+        cluster.apply(Event::Native(NativeKind::Policy, Change::Reset(vec![stored(2, "2")])));
+        assert!(is_understood(&cluster));
+        cluster.deleted(NativeKind::Policy, "immutable-1-pod");
+        cluster.apply(event(stored(2, "2")));
+        assert!(!is_understood(&cluster));
+    }
+
+    fn policy(generation: i64, uid: &str, tags: &[&str]) -> Event {
+        Event::ClusterPolicy(Change::Apply(object(json!({
+            "apiVersion": "immutable.dev/v1alpha1", "kind": "ClusterImmutablePolicy",
+            "metadata": {"name": "production", "uid": uid, "generation": generation},
+            "spec": {"rules": {"imageTag": {"forbiddenTags": tags}}},
+            "status": {"observedGeneration": generation},
+        }))))
+    }
+
+    #[test]
+    fn a_policy_is_read_again_when_its_spec_changes_and_not_when_its_status_does() {
+        let mut cluster = cluster();
+        let id = PolicyId { namespace: None, name: "production".to_owned() };
+        let is_valid = |cluster: &Cluster| cluster.policies[&id].valid().is_some();
+        cluster.apply(policy(1, "a", &["stable"]));
+        assert!(is_valid(&cluster));
+        // The same generation with another spec cannot be; if it were read again, it would be invalid.
+        cluster.apply(policy(1, "a", &["not a tag"]));
+        assert!(is_valid(&cluster));
+        cluster.apply(policy(2, "a", &["not a tag"]));
+        assert!(!is_valid(&cluster));
+        cluster.apply(policy(1, "b", &["stable"]));
+        assert!(is_valid(&cluster), "another of the same name");
+    }
+}

@@ -4,6 +4,7 @@
 mod support;
 
 mod changes;
+mod config;
 mod corpus;
 mod costs;
 mod ephemeral;

@@ -229,3 +229,36 @@ async fn a_policy_that_cannot_be_read_never_stops_the_others() -> Result<()> {
     ensure!(condition(&stored, "Old").is_err(), "{}", stored["status"]);
     Ok(())
 }
+
+#[tokio::test]
+async fn a_warning_of_the_type_check_makes_the_policy_not_ready() -> Result<()> {
+    let (cluster, _) = Operator::shared().await?;
+    let namespace = cluster.namespace(&[]).await?;
+    // Settings that no other test has: what is equal is shared, and a warning would be theirs too.
+    let spec = json!({"enforcement": "Enforce", "rules": {"imageTag": {"forbiddenTags": ["type-check-*"]}}});
+    let policy = Policy::create(&namespace, spec).await?;
+    policy.reports("Ready", "True", "Compiled").await?;
+    let native = policy.native().await?;
+    let of_pods = native.policies.values().find(|compiled| compiled.name_any().ends_with("-enforce-pod"));
+    let compiled = of_pods.context("no policy for Pods")?;
+    let checked = compiled.status.as_ref().and_then(|status| status.observed_generation).context("not checked")?;
+    let status = |warnings: Value| {
+        Patch::Merge(
+            json!({"status": {"observedGeneration": checked, "typeChecking": {"expressionWarnings": warnings}}}),
+        )
+    };
+    let warning = json!([{"fieldRef": "spec.variables[0].expression", "warning": "undefined field 'podSpec'"}]);
+    let manifest = named("ValidatingAdmissionPolicy", &compiled.name_any());
+    let patch = async |patch| {
+        let answer = namespace.requests().patch(Effect::Real, &manifest, &patch, Some("status")).await?;
+        answer.accepted().map(drop)
+    };
+    patch(status(warning)).await?;
+    let stored = policy.reports("Ready", "False", "TypeCheckFailed").await?;
+    let message = condition(&stored, "Ready")?["message"].as_str().unwrap_or_default().to_owned();
+    ensure!(message.contains("spec.variables[0].expression: undefined field 'podSpec'"), "{message}");
+    policy.reports("Stalled", "True", "TypeCheckFailed").await?;
+    patch(status(json!([]))).await?;
+    policy.reports("Ready", "True", "Compiled").await?;
+    policy.delete().await
+}

@@ -83,7 +83,7 @@ pub enum Match {
 impl Policy {
     /// Whether the policy judges a workload in a namespace.
     ///
-    /// `operator_namespace` is left out unless named; offline there is none.
+    /// `operator_namespace` is left out unless named.
     pub fn matches(
         &self,
         workload: &Workload,
