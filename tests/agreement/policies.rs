@@ -25,7 +25,7 @@ pub(crate) fn of_pods() -> Vec<Settings> {
         settings(
             "strict",
             json!({"profile": "Stateless", "controllerCreated": "Enforce", "rules": {
-                "imageTag": {"forbiddenTags": ["stable", "main", "pr-*", "v?", "*.1"]},
+                "imageTag": {"forbiddenTags": ["stable", "main", "pr-*", "v?", "*.1", "?mage*", "i?image", "ci?image*", "api?image", "c?resources?*", "c?securityContext?x"]},
                 "capabilities": {"allowed": []},
                 "resourceLimits": {"required": [
                     "limits.cpu", "limits.memory", "limits.ephemeral-storage",

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use crate::policy::EffectiveRule;
 use crate::rules::image::is_valid_cel;
-use crate::rules::{Case, ContainerCheck, Field, Subject, quote};
+use crate::rules::{Case, ContainerCheck, Field, Subject, marks, quote};
 use crate::selector::{LabelSelector, Operator};
 
 use super::custom;
@@ -198,8 +198,8 @@ fn containers(shape: &Shape, rules: &[&EffectiveRule]) -> Option<String> {
     if !images.is_empty() {
         conditions.push(format!("[{}].all(i, {})", shape.image("c"), images.join(" && ")));
     }
-    let conditions = bound_once(&bound_once(&conditions.join(" && "), "securityContext", "s"), "resources", "r");
-    (!conditions.is_empty()).then(|| format!("variables.containers.all(c, {conditions})"))
+    (!conditions.is_empty())
+        .then(|| format!("variables.containers.all(c, {})", marks::looked_up_once(&conditions.join(" && "))))
 }
 
 /// What must hold of a container, if it stands in a list that the check looks at.
@@ -223,37 +223,12 @@ fn volumes(rules: &[&EffectiveRule]) -> Option<String> {
     (!conditions.is_empty()).then(|| format!("variables.volumes.all(v, {})", conditions.join(" && ")))
 }
 
-/// Looks a field of the container up once, where conditions ask for its fields again and again: each look into an
-/// object costs more than all else. An absent one is empty, and has none of its fields either.
-fn bound_once(conditions: &str, field: &str, variable: &str) -> String {
-    let path = format!("c.{field}");
-    let presence = format!("has({path}) && ");
-    let without_presence = conditions.replace(&presence, "");
-    let mut bound = String::with_capacity(without_presence.len());
-    let mut rest = without_presence.as_str();
-    let mut found = false;
-    while let Some((before, after)) = rest.split_once(&format!("{path}.")) {
-        bound.push_str(before);
-        // `variables.spec.resources` ends like this too.
-        let is_container = !before.ends_with(|last: char| last.is_ascii_alphanumeric());
-        bound.push_str(if is_container { variable } else { &path });
-        bound.push('.');
-        found |= is_container;
-        rest = after;
-    }
-    bound.push_str(rest);
-    if !found {
-        return conditions.to_owned();
-    }
-    format!("[has({path}) ? dyn({path}) : dyn({{}})].all({variable}, {bound})")
-}
-
 /// What must hold of an image `i`, in one expression each: the grammar once, for all rules.
 fn images(rules: &[&EffectiveRule]) -> Vec<String> {
     let conditions: Vec<String> = rules
         .iter()
         .flat_map(|rule| none_of(&rule.checks.images))
-        .map(|condition| condition.replace("i.image", "i"))
+        .map(|condition| marks::of_image(&condition))
         .collect();
     if conditions.is_empty() { conditions } else { std::iter::once(is_valid_cel("i")).chain(conditions).collect() }
 }

@@ -1,7 +1,7 @@
 //! Rules -> the CEL of one compiled policy.
 
 use crate::policy::EffectiveRule;
-use crate::rules::{Case, Subject, cel_printable, quote};
+use crate::rules::{Case, Subject, cel_printable, marks, quote};
 use crate::workload::ContainerType;
 
 use super::objects::NamedExpression;
@@ -18,7 +18,7 @@ pub(crate) fn variables(shape: &Shape, rules: &[&EffectiveRule]) -> Vec<NamedExp
         }
         let name = rule.rule.id().replace('-', "_");
         findings.push(format!("variables.{name}"));
-        rule_variables.push(variable(&name, lists.join(" + ")));
+        rule_variables.push(variable(&name, marks::where_it_stands(&lists.join(" + "))));
     }
     if *shape == Shape::Proof {
         findings.push("['[probe] enforcement is in force']".to_owned());

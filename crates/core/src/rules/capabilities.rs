@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::marks::{HAS_SECURITY_CONTEXT, SECURITY_CONTEXT};
 use super::subject::{Case, ContainerView, Items};
 use super::text::{cel_printable, printable, quote, quote_list};
 use super::{Category, Checks, Document, Field, Rule, Severity};
@@ -52,13 +53,15 @@ impl Rule for Capabilities {
 
     fn checks(&self) -> Checks {
         let allowed = quote_list(self.allowed.iter().map(String::as_str));
-        let dropped = format!("{HAS} && has({FIELD}.drop) && 'ALL' in {FIELD}.drop");
+        let field = format!("{SECURITY_CONTEXT}.capabilities");
+        let present = format!("{HAS_SECURITY_CONTEXT}has({field})");
+        let dropped = format!("{present} && has({field}.drop) && 'ALL' in {field}.drop");
         let extra = format!(
-            "{FIELD}.add.filter(x, !(x in {allowed})).map(x, {} + {})",
+            "{field}.add.filter(x, !(x in {allowed})).map(x, {} + {})",
             quote(ADDED),
             cel_printable("x")
         );
-        let has_extra = format!("{HAS} && has({FIELD}.add) && !{FIELD}.add.all(x, x in {allowed})");
+        let has_extra = format!("{present} && has({field}.add) && !{field}.add.all(x, x in {allowed})");
         let may_add = self.allowed.clone();
         let case = Case::listing(
             move |view: &ContainerView<'_>| {
@@ -78,8 +81,6 @@ impl Rule for Capabilities {
     }
 }
 
-const FIELD: &str = "c.securityContext.capabilities";
-const HAS: &str = "has(c.securityContext) && has(c.securityContext.capabilities)";
 const KEPT: &str = "ALL is not dropped";
 const ADDED: &str = "may not add ";
 

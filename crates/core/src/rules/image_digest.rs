@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::image::case;
+use super::marks::IMAGE;
 use super::{Category, Checks, Document, Rule, Severity};
 use crate::image::{cel_has_digest, cel_has_pinned_digest};
 use crate::policy::{Profile, RuleEnforcement};
@@ -41,14 +42,14 @@ impl Rule for ImageDigest {
         let mut cases = Vec::new();
         cases.push(case(
             |reference| reference.digest().is_none(),
-            &format!("!{}", cel_has_digest("i.image")),
+            &format!("!{}", cel_has_digest(IMAGE)),
             "image {image} has no digest",
             "write {image}@sha256:DIGEST",
         ));
         // sha384 is legal in a reference, but no registry or runtime promises to serve it.
         cases.push(case(
             |reference| reference.pinned_digest().is_none(),
-            &format!("!{}", cel_has_pinned_digest("i.image")),
+            &format!("!{}", cel_has_pinned_digest(IMAGE)),
             "image {image} has a digest that is neither sha256 nor sha512",
             "write {undigested}@sha256:DIGEST",
         ));

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::image::case;
+use super::marks::IMAGE;
 use super::{Category, Checks, Document, Rule, Severity};
 use crate::image::{TagGlob, cel_tag_matches, cel_tag_missing};
 use crate::policy::{Profile, RuleEnforcement};
@@ -50,11 +51,11 @@ impl Rule for ImageTag {
     fn checks(&self) -> Checks {
         let mut forbidden = vec![TagGlob::latest()];
         forbidden.extend(self.forbidden_tags.iter().cloned());
-        let forbidden_cel = cel_tag_matches("i.image", &forbidden);
+        let forbidden_cel = cel_tag_matches(IMAGE, &forbidden);
         let mut cases = Vec::new();
         cases.push(case(
             |reference| reference.tag().is_none() && reference.digest().is_none(),
-            &cel_tag_missing("i.image"),
+            &cel_tag_missing(IMAGE),
             "image {image} has no tag, which means the mutable tag latest",
             "write {image}:TAG@sha256:DIGEST",
         ));

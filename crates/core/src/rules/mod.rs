@@ -2,6 +2,7 @@
 
 mod checks;
 mod document;
+pub(crate) mod marks;
 pub(crate) mod image;
 mod subject;
 mod text;

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::marks::{HAS_SECURITY_CONTEXT, SECURITY_CONTEXT};
 use super::subject::{Case, ContainerView};
 use super::{Category, Checks, Document, Field, Rule, Severity, Text};
 use crate::policy::{Profile, RuleEnforcement};
@@ -38,8 +39,9 @@ impl Rule for PrivilegeEscalation {
     fn checks(&self) -> Checks {
         let allowed = Case::new(
             |view: &ContainerView<'_>| view.container.security_context.allow_privilege_escalation != Some(false),
-            "!(has(c.securityContext) && has(c.securityContext.allowPrivilegeEscalation) \
-             && !c.securityContext.allowPrivilegeEscalation)",
+            format!(
+                "!({HAS_SECURITY_CONTEXT}has({SECURITY_CONTEXT}.allowPrivilegeEscalation) && !{SECURITY_CONTEXT}.allowPrivilegeEscalation)"
+            ),
             Text::new("processes may gain privileges", Vec::new()),
             Text::new("write securityContext.allowPrivilegeEscalation: false", Vec::new()),
         )

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::marks::{HAS_SECURITY_CONTEXT, SECURITY_CONTEXT};
 use super::subject::{Case, ContainerView};
 use super::{Category, Checks, Document, Field, Rule, Severity, Text};
 use crate::policy::{Profile, RuleEnforcement};
@@ -38,7 +39,7 @@ impl Rule for Privileged {
     fn checks(&self) -> Checks {
         let privileged = Case::new(
             |view: &ContainerView<'_>| view.container.security_context.privileged == Some(true),
-            "has(c.securityContext) && has(c.securityContext.privileged) && c.securityContext.privileged",
+            format!("{HAS_SECURITY_CONTEXT}has({SECURITY_CONTEXT}.privileged) && {SECURITY_CONTEXT}.privileged"),
             Text::new("is privileged", Vec::new()),
             Text::new("write securityContext.privileged: false", Vec::new()),
         )

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::marks::{HAS_SECURITY_CONTEXT, SECURITY_CONTEXT};
 use super::subject::{Case, ContainerView};
 use super::{Category, Checks, Document, Field, Rule, Severity, Text};
 use crate::policy::{Profile, RuleEnforcement};
@@ -39,8 +40,9 @@ impl Rule for ReadOnlyRootFilesystem {
     fn checks(&self) -> Checks {
         let writable = Case::new(
             |view: &ContainerView<'_>| view.container.security_context.read_only_root_filesystem != Some(true),
-            "!(has(c.securityContext) && has(c.securityContext.readOnlyRootFilesystem) \
-             && c.securityContext.readOnlyRootFilesystem)",
+            format!(
+                "!({HAS_SECURITY_CONTEXT}has({SECURITY_CONTEXT}.readOnlyRootFilesystem) && {SECURITY_CONTEXT}.readOnlyRootFilesystem)"
+            ),
             Text::new("the root filesystem is writable", Vec::new()),
             Text::new("write securityContext.readOnlyRootFilesystem: true", Vec::new()),
         )

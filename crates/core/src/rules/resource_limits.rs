@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::marks::{HAS_RESOURCES, RESOURCES};
 use super::subject::{Case, ContainerView, Items};
 use super::text::quote;
 use super::{Category, Checks, Document, Field, Rule, Severity};
@@ -82,13 +83,14 @@ impl Quantity {
 
     fn is_missing_cel(self) -> String {
         let resource = quote(self.resource());
-        let within = |owner: &str| {
-            let list = |list: &str| format!("has({owner}.resources.{list}) && {resource} in {owner}.resources.{list}");
+        let within = |present: &str, resources: &str| {
+            let list = |list: &str| format!("has({resources}.{list}) && {resource} in {resources}.{list}");
             let limits = list("limits");
             let either = if self.is_limit() { limits } else { format!("({limits} || {})", list("requests")) };
-            format!("has({owner}.resources) && {either}")
+            format!("{present}{either}")
         };
-        format!("!({} || {})", within("c"), within("variables.spec"))
+        let of_pod = within("has(variables.spec.resources) && ", "variables.spec.resources");
+        format!("!({} || {of_pod})", within(HAS_RESOURCES, RESOURCES))
     }
 }
 

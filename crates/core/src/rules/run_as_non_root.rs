@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::marks::{HAS_SECURITY_CONTEXT, SECURITY_CONTEXT};
 use super::subject::{Case, ContainerView, Items};
 use super::{Category, Checks, Document, Field, Rule, Severity};
 use crate::policy::{Profile, RuleEnforcement};
@@ -71,7 +72,7 @@ fn runs_as_root(view: &ContainerView<'_>) -> bool {
 /// A field of the container's security context, or else of the pod's, or else a value, in CEL.
 fn effective(field: &str, absent: &str) -> String {
     format!(
-        "(has(c.securityContext) && has(c.securityContext.{field}) ? c.securityContext.{field} : \
+        "({HAS_SECURITY_CONTEXT}has({SECURITY_CONTEXT}.{field}) ? {SECURITY_CONTEXT}.{field} : \
          has(variables.spec.securityContext) && has(variables.spec.securityContext.{field}) ? \
          variables.spec.securityContext.{field} : {absent})"
     )
