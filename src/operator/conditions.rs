@@ -105,14 +105,14 @@ fn enforced(policy: &Policy, seen: &Seen<'_>, now: Timestamp) -> Draft {
             ProofState::Proven { namespace } => (
                 "True",
                 "Proven",
-                format!("a dry-run create of a violating PodTemplate in namespace {namespace} was denied"),
+                format!("a dry-run create in namespace {namespace} that only the proof of this policy denies was denied"),
             ),
             ProofState::NothingToProve(why) => ("Unknown", "NothingToProve", why.clone()),
             ProofState::Pending => ("False", "Pending", "not yet seen in force".to_owned()),
             ProofState::Admitted { namespace } => (
                 "False",
                 "NotInForce",
-                format!("a dry-run create of a violating PodTemplate in namespace {namespace} was let in"),
+                format!("a dry-run create in namespace {namespace} that the proof of this policy must deny was let in"),
             ),
             ProofState::Unknown(why) => {
                 ("Unknown", "ProofFailed", format!("whether it is in force could not be seen: {why}"))

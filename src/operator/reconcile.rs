@@ -38,6 +38,8 @@ pub(super) struct Reconciler {
     proofs: Proofs,
     /// When each compilation of a policy was first seen complete in the cluster.
     written: BTreeMap<PolicyId, (Compiled, Instant)>,
+    /// The policies for whose sake something that is no longer wanted stays.
+    waiting: BTreeSet<PolicyId>,
     /// What the last write of an object said, where it failed.
     failures: BTreeMap<Key, Failure>,
     /// How many passes have failed in a row.
@@ -68,6 +70,7 @@ impl Reconciler {
             installation,
             proofs: Proofs::default(),
             written: BTreeMap::new(),
+            waiting: BTreeSet::new(),
             failures: BTreeMap::new(),
             failed_passes: 0,
         }
@@ -77,6 +80,7 @@ impl Reconciler {
     pub(super) fn new_term(&mut self) {
         self.proofs = Proofs::default();
         self.written.clear();
+        self.waiting.clear();
         self.failures.clear();
         self.failed_passes = 0;
     }
@@ -136,6 +140,7 @@ impl Reconciler {
     async fn write(&mut self, cluster: &mut Cluster, compilation: &Compilation, settled: &BTreeSet<PolicyId>) {
         let plan = plan(compilation, &cluster.native, settled, cluster.owner.as_ref());
         self.failures.clear();
+        self.waiting = plan.waiting;
         for key in plan.conflicts {
             let error = WriteError::NotOurs { kind: key.0.name(), name: key.1.clone() };
             self.failures.insert(key, Failure::of(&error));
@@ -312,6 +317,10 @@ impl Reconciler {
         let waited = self.written.get(id).is_some_and(|(_, since)| since.elapsed() >= TYPE_CHECK_DEADLINE);
         if checks.iter().any(Option::is_none) && !waited {
             return Progress::Working("the API server type-checks what was written".to_owned());
+        }
+        if self.waiting.contains(id) {
+            let message = "what it replaces stays in force, too, until its own enforcement is proven";
+            return Progress::Working(message.to_owned());
         }
         Progress::Done
     }

@@ -47,6 +47,12 @@ fn bad_specs() -> Vec<(Value, &'static [&'static str])> {
         (selector(json!({"matchLabels": {"-bad": "x"}})), &["write label keys as [PREFIX/]NAME"]),
         (selector(json!({"matchLabels": {"a/b/c": "x"}})), &["write label keys as [PREFIX/]NAME"]),
         (selector(json!({"matchLabels": {"good": "not good"}})), &["write label values of at most 63"]),
+        (selector(json!({"matchLabels": {"a..b/x": "x"}})), &["write label keys as [PREFIX/]NAME"]),
+        (
+            selector(json!({"matchExpressions": vec![
+                json!({"key": "tier", "operator": "In", "values": vec!["x".repeat(63); 64]}); 2]})),
+            &["write at most 4096 characters of keys and values in all"],
+        ),
         (expression(json!({"key": "tier", "operator": "In"})), &["In and NotIn need at least one value"]),
         (
             expression(json!({"key": "tier", "operator": "Exists", "values": ["x"]})),

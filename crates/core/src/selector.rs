@@ -8,16 +8,24 @@ use serde::{Deserialize, Serialize};
 use crate::schema::validations;
 
 /// A label key in CEL: an optional DNS name and a slash, then a name.
-const VALID_LABEL_KEY: &str =
-    "self.matches('^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$')";
-const VALID_LABEL_KEYS: &str =
-    "self.all(k, k.matches('^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))";
+const VALID_LABEL_KEY: &str = "self.matches('^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$') && self.indexOf('/') <= 253";
+const VALID_LABEL_KEYS: &str = "self.all(k, k.matches('^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$') && k.indexOf('/') <= 253)";
 const VALID_LABEL_VALUES: &str = "self.all(k, self[k].matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$'))";
 const VALID_VALUES: &str = "self.all(v, v.matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$'))";
+
+/// The most characters that keys and values may have together. Each stands in the expressions of a compiled policy
+/// several times, and those may not grow without bound.
+const LONGEST_SELECTOR: usize = 4096;
+const NOT_LONG: &str = "(has(self.matchLabels) ? self.matchLabels.map(k, k.size() + self.matchLabels[k].size()).sum() : 0) + \
+                        (has(self.matchExpressions) ? self.matchExpressions.map(e, e.key.size() + \
+                        (has(e.values) ? e.values.map(v, v.size()).sum() : 0)).sum() : 0) <= 4096";
 
 /// A label selector: all `matchLabels` and all `matchExpressions` must hold; an empty one selects everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = validations(&[
+    (NOT_LONG, "write at most 4096 characters of keys and values in all"),
+])))]
 pub struct LabelSelector {
     /// Labels that must have exactly these values.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -156,6 +164,14 @@ impl LabelSelector {
     /// What is wrong with it, in the words of a person; the API server would refuse the compiled objects.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
+        let of_labels = self.match_labels.iter().map(|(key, value)| key.len() + value.len());
+        let of_values = self.match_expressions.iter().flat_map(|requirement| &requirement.values).map(String::len);
+        let of_keys = self.match_expressions.iter().map(|requirement| requirement.key.len());
+        if of_labels.chain(of_keys).chain(of_values).sum::<usize>() > LONGEST_SELECTOR {
+            problems.push(format!(
+                "the selector is too long; write at most {LONGEST_SELECTOR} characters of keys and values"
+            ));
+        }
         for (key, value) in &self.match_labels {
             problems.extend(problem_with_key(key));
             problems.extend(problem_with_value(value));

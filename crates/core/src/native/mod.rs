@@ -154,7 +154,12 @@ pub fn link<'a>(
                         proves: unit.admission_policy.proves,
                     });
                     let shared = compilation.admission_policies.entry(name.clone());
-                    shared.or_insert_with(|| Arc::clone(&unit.admission_policy));
+                    let shared = shared.or_insert_with(|| Arc::clone(&unit.admission_policy));
+                    // 48 bits of a hash: nothing may be enforced by what only happens to have the same name.
+                    if shared.source != unit.admission_policy.source {
+                        compiled.error =
+                            Some(format!("{name} is the name of another compiled policy too; change a setting"));
+                    }
                 }
             }
             Err(error) => compiled.error = Some(error.clone()),
@@ -336,7 +341,9 @@ fn within_limits(spec: &AdmissionPolicySpec) -> Result<(), String> {
     }
 }
 
-/// An inert PodTemplate that breaks every rule that a template can break; only ever created in a dry run.
+/// An inert PodTemplate that only the proof of a policy denies; only ever created in a dry run.
+///
+/// It breaks no more than a mutable tag does: what others refuse, root or host paths, must not stand before the proof.
 pub fn probe_manifest(probe: &Probe, namespace: &str) -> serde_json::Value {
     serde_json::json!({
         "apiVersion": Kind::PodTemplate.api_version(),
@@ -348,13 +355,18 @@ pub fn probe_manifest(probe: &Probe, namespace: &str) -> serde_json::Value {
             "annotations": {PROBE: probe.key},
         },
         "template": {"spec": {
+            "automountServiceAccountToken": false,
+            "securityContext": {"runAsNonRoot": true, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
             "containers": [{
                 "name": "probe",
                 "image": "immutable.dev/probe:latest",
-                "securityContext": {"privileged": true, "runAsUser": 0},
-                "volumeMounts": [{"name": "host", "mountPath": "/host"}],
+                "securityContext": {
+                    "allowPrivilegeEscalation": false,
+                    "readOnlyRootFilesystem": true,
+                    "capabilities": {"drop": ["ALL"]},
+                },
+                "resources": {"requests": {"cpu": "1m", "memory": "1Mi"}, "limits": {"cpu": "1m", "memory": "1Mi"}},
             }],
-            "volumes": [{"name": "host", "hostPath": {"path": "/"}}, {"name": "scratch", "emptyDir": {}}],
         }},
     })
 }

@@ -17,7 +17,7 @@ pub const HASH_LABEL: &str = "immutable.dev/hash";
 pub const INSTALLATION_LABEL: &str = "immutable.dev/installation";
 /// Annotation that says what the object was compiled from; an object with another source is never overwritten.
 pub const SOURCE_ANNOTATION: &str = "immutable.dev/source";
-/// Annotation that lists whom a binding serves: cluster policies by name, others by namespace, `shop/*`.
+/// Annotation that lists whom a binding serves, see [`AdmissionBinding::serves`].
 pub const POLICIES_ANNOTATION: &str = "immutable.dev/policies";
 /// The API version of both kinds.
 pub const API_VERSION: &str = "admissionregistration.k8s.io/v1";
@@ -160,20 +160,42 @@ pub struct ResourceRule {
 }
 
 impl AdmissionBinding {
-    /// Whom it serves, as [`POLICIES_ANNOTATION`] lists it: no tenant can make it long.
+    /// Whom it serves, as [`POLICIES_ANNOTATION`] lists it: cluster policies by name, those of a namespace as
+    /// `shop/5e884898+2cf24dba`, by digests of their names. No tenant can make it long: more than eight are `shop/*`.
     pub fn serves(&self) -> Vec<String> {
-        let mut served: Vec<String> = self.policies.iter().map(serves).collect();
-        served.dedup();
+        let mut served = Vec::new();
+        let mut of_namespaces: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for policy in &self.policies {
+            match &policy.namespace {
+                Some(namespace) => of_namespaces.entry(namespace).or_default().push(mark(policy)),
+                None => served.push(policy.name.clone()),
+            }
+        }
+        served.extend(of_namespaces.into_iter().map(|(namespace, mut marks)| {
+            marks.sort_unstable();
+            marks.dedup();
+            let marks = if marks.len() > MARKS_APART { ANY.to_owned() } else { marks.join("+") };
+            format!("{namespace}/{marks}")
+        }));
         served
     }
 }
 
-/// How a binding remembers a policy: the namespace of a namespaced one is enough.
-pub(crate) fn serves(policy: &PolicyId) -> String {
-    match &policy.namespace {
-        Some(namespace) => format!("{namespace}/*"),
-        None => policy.name.clone(),
-    }
+/// How many policies of a namespace a binding tells apart.
+const MARKS_APART: usize = 8;
+/// All policies of a namespace.
+const ANY: &str = "*";
+
+/// What a binding remembers of the name of a namespaced policy.
+fn mark(policy: &PolicyId) -> String {
+    super::names::digest(&policy.name)[..8].to_owned()
+}
+
+/// Whether a list as [`AdmissionBinding::serves`] makes it holds a policy.
+pub(crate) fn is_served(served: &[String], policy: &PolicyId) -> bool {
+    let Some(namespace) = &policy.namespace else { return served.contains(&policy.name) };
+    let mut of_namespace = served.iter().filter_map(|entry| entry.split_once('/')).filter(|(of, _)| of == namespace);
+    of_namespace.any(|(_, marks)| marks == ANY || marks.split('+').any(|one| one == mark(policy)))
 }
 
 /// Who owns the compiled objects, so that garbage collection removes them.

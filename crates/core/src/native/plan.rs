@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::objects::{AdmissionBinding, AdmissionPolicySpec, NativeKind, NativeObject, Owner, serves};
+use super::objects::{AdmissionBinding, AdmissionPolicySpec, NativeKind, NativeObject, Owner, is_served};
 use super::{AdmissionBindingSpec, Compilation};
 use crate::policy::PolicyId;
 
@@ -67,8 +67,8 @@ pub struct Plan {
     pub stages: Vec<Vec<Intent>>,
     /// Objects of our name that were made by something else; they are never overwritten.
     pub conflicts: Vec<(NativeKind, String)>,
-    /// Whether something waits for a proof.
-    pub waiting: bool,
+    /// The policies for whose sake something that is no longer wanted stays, until they are proven.
+    pub waiting: BTreeSet<PolicyId>,
 }
 
 /// Plans the next writes.
@@ -83,8 +83,7 @@ pub fn plan(
 ) -> Plan {
     let mut plan = Plan::default();
     let Some(owner) = owner else { return plan };
-    let waiting: BTreeSet<String> =
-        compilation.policies.keys().filter(|policy| !proven.contains(policy)).map(serves).collect();
+    let unproven: BTreeSet<&PolicyId> = compilation.policies.keys().filter(|policy| !proven.contains(policy)).collect();
     for proves in [false, true] {
         let mut stage = Vec::new();
         for policy in compilation.admission_policies.values().filter(|policy| policy.proves == proves) {
@@ -98,10 +97,9 @@ pub fn plan(
         for binding in compilation.bindings.values().filter(|binding| binding.proves == proves) {
             let target = match observed.get(&(NativeKind::Binding, binding.name.clone())) {
                 // Namespaces leave a joined binding only when those who stay are safe elsewhere.
-                Some(stored) => keeping_namespaces(binding, stored, compilation, &waiting),
+                Some(stored) => keeping_namespaces(binding, stored, &unproven, &mut plan.waiting),
                 None => binding.clone(),
             };
-            plan.waiting |= target.spec != binding.spec;
             let current = |observed: &Observed| {
                 matches!(&observed.spec, Some(ObservedSpec::Binding(spec)) if *spec == target.spec)
                     && observed.policies == target.serves()
@@ -110,7 +108,7 @@ pub fn plan(
         }
         plan.stages.push(stage);
     }
-    remove(&mut plan, compilation, observed, &waiting);
+    remove(&mut plan, compilation, observed, &unproven);
     plan.stages.retain(|stage| !stage.is_empty());
     plan
 }
@@ -139,8 +137,8 @@ fn apply(
 fn keeping_namespaces(
     wanted: &AdmissionBinding,
     stored: &Observed,
-    compilation: &Compilation,
-    waiting: &BTreeSet<String>,
+    unproven: &BTreeSet<&PolicyId>,
+    waiting: &mut BTreeSet<PolicyId>,
 ) -> AdmissionBinding {
     let mut target = wanted.clone();
     let Some(ObservedSpec::Binding(spec)) = &stored.spec else { return target };
@@ -151,14 +149,14 @@ fn keeping_namespaces(
     let mut kept = Vec::new();
     for namespace in old.iter().filter(|namespace| !new.contains(namespace)) {
         // The policy of a namespaced binding is in the namespace that it binds.
-        let concerns = |policy: &&PolicyId| policy.namespace.as_ref().is_none_or(|own| own == namespace);
-        let served = compilation.policies.keys().filter(|policy| stored.policies.contains(&serves(policy)));
-        let needing: Vec<&PolicyId> =
-            served.filter(concerns).filter(|policy| waiting.contains(&serves(policy))).collect();
+        let concerns = |policy: &PolicyId| policy.namespace.as_ref().is_none_or(|own| own == namespace);
+        let needs_it = |policy: &&&PolicyId| concerns(policy) && is_served(&stored.policies, policy);
+        let needing: Vec<PolicyId> = unproven.iter().filter(needs_it).map(|policy| (*policy).clone()).collect();
         if !needing.is_empty() {
             kept.push(namespace.clone());
+            waiting.extend(needing.iter().cloned());
             // Written down, or the next plan would not know why the namespace is there.
-            policies.extend(needing.into_iter().cloned());
+            policies.extend(needing);
         }
     }
     if kept.is_empty() {
@@ -178,7 +176,7 @@ fn remove(
     plan: &mut Plan,
     compilation: &Compilation,
     observed: &BTreeMap<(NativeKind, String), Observed>,
-    waiting: &BTreeSet<String>,
+    unproven: &BTreeSet<&PolicyId>,
 ) {
     let mut used: BTreeSet<&str> = BTreeSet::new();
     let mut bindings = Vec::new();
@@ -194,8 +192,10 @@ fn remove(
             used.extend(target);
             continue;
         }
-        if stored.policies.iter().any(|policy| waiting.contains(policy)) {
-            plan.waiting = true;
+        let needing: Vec<&PolicyId> =
+            unproven.iter().copied().filter(|policy| is_served(&stored.policies, policy)).collect();
+        if !needing.is_empty() {
+            plan.waiting.extend(needing.into_iter().cloned());
             used.extend(target);
             continue;
         }

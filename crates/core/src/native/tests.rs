@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
+use super::objects::is_served;
 use super::*;
 use crate::policy::{NamespaceMatch, PolicyDraft, Profile};
 use crate::rules::RuleSettings;
@@ -70,7 +71,7 @@ fn settle(
     for _ in 0..10 {
         let plan = plan(compilation, cluster, proven, Some(&owner()));
         if plan.stages.is_empty() {
-            return plan.waiting;
+            return !plan.waiting.is_empty();
         }
         for intent in plan.stages.into_iter().flatten() {
             carry_out(cluster, intent);
@@ -124,6 +125,51 @@ fn a_namespace_leaves_a_joined_binding_only_when_its_policy_is_proven() {
     assert_ne!(enforced_on_pods(&cluster, "one"), old);
     let expected: BTreeSet<_> = after.objects().map(|object| (object.kind(), object.name().to_owned())).collect();
     assert_eq!(cluster.keys().cloned().collect::<BTreeSet<_>>(), expected, "something is left or missing");
+}
+
+#[test]
+fn a_policy_that_is_never_proven_keeps_what_served_it_and_nothing_of_its_neighbours() {
+    let id = |name: &str| PolicyId { namespace: Some("shop".to_owned()), name: name.to_owned() };
+    let before = compiled(&[
+        draft(Some("shop"), "good", json!({"imageTag": {}})),
+        draft(Some("shop"), "bad", json!({"imageDigest": {}})),
+    ]);
+    let mut cluster = Cluster::new();
+    settle(&mut cluster, &before, &before.policies.keys().cloned().collect(), |_| ());
+    assert_eq!(enforced_on_pods(&cluster, "shop").len(), 2);
+    // The good one is deleted; an edit of the other comes to nothing.
+    let mut after = compiled(&[]);
+    let error = Some("too large".to_owned());
+    after.policies.insert(id("bad"), Compiled { error, ..Compiled::default() });
+    let plan = plan(&after, &cluster, &BTreeSet::new(), Some(&owner()));
+    assert_eq!(plan.waiting, BTreeSet::from([id("bad")]));
+    settle(&mut cluster, &after, &BTreeSet::new(), |_| ());
+    let left = enforced_on_pods(&cluster, "shop");
+    assert_eq!(
+        left,
+        before.policies[&id("bad")]
+            .admission_policies
+            .iter()
+            .filter(|name| name.ends_with("-enforce-pod"))
+            .cloned()
+            .collect()
+    );
+}
+
+#[test]
+fn what_a_binding_serves_is_bounded() {
+    let drafts: Vec<PolicyDraft> =
+        (0..1000).map(|number| draft(Some("shop"), &format!("p{number}"), json!({"imageTag": {}}))).collect();
+    let compilation = compiled(&drafts);
+    let shared = compilation.bindings.values().find(|binding| binding.policies.len() == 1000).unwrap();
+    assert_eq!(shared.serves(), ["shop/*"]);
+    let ids: Vec<&PolicyId> = compilation.policies.keys().collect();
+    assert!(ids.iter().all(|id| is_served(&shared.serves(), id)));
+    let few = compiled(&drafts[..2]);
+    for binding in few.bindings.values() {
+        let served = binding.serves();
+        assert!(few.policies.keys().all(|id| is_served(&served, id) == binding.policies.contains(id)), "{served:?}");
+    }
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 mod checks;
 mod document;
-pub(crate) mod marks;
 pub(crate) mod image;
+pub(crate) mod marks;
 mod subject;
 mod text;
 
