@@ -105,7 +105,9 @@ fn enforced(policy: &Policy, seen: &Seen<'_>, now: Timestamp) -> Draft {
             ProofState::Proven { namespace } => (
                 "True",
                 "Proven",
-                format!("a dry-run create in namespace {namespace} that only the proof of this policy denies was denied"),
+                format!(
+                    "a dry-run create in namespace {namespace} that only the proof of this policy denies was denied"
+                ),
             ),
             ProofState::NothingToProve(why) => ("Unknown", "NothingToProve", why.clone()),
             ProofState::Pending => ("False", "Pending", "not yet seen in force".to_owned()),

@@ -4,6 +4,7 @@ use std::sync::{
     Arc,
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -11,7 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::policies::{Policy, bound_to, cluster_policy};
 use crate::support::{Cluster, Effect, Operator, TestNamespace};
-use crate::workloads::{BAD, workload};
+use crate::workloads::{BAD, denied, workload};
 
 /// How many tasks create at the same time.
 const TASKS: usize = 4;
@@ -44,6 +45,8 @@ impl Load {
                         let_in.fetch_add(1, Ordering::Relaxed);
                         eprintln!("LET IN: a {kind}");
                     } else {
+                        // Any other refusal would say nothing of the policy.
+                        denied(answer)?;
                         denials.fetch_add(1, Ordering::Relaxed);
                     }
                 }
@@ -167,5 +170,30 @@ async fn editing_one_of_several_joined_policies_lets_nothing_through() -> Result
     for policy in [&first, &second] {
         policy.enforced().await?;
     }
+    load.end().await
+}
+
+#[tokio::test]
+async fn edits_that_overtake_each_other_and_a_killed_operator_let_nothing_through() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    let mut operator = Operator::start(&cluster).await?;
+    let namespace = cluster.namespace(&[]).await?;
+    let spec = bound_to(namespace.name(), json!({"enforcement": "Enforce", "rules": {"imageTag": {}}}));
+    let policy = Policy::create_from(namespace.requests(), cluster_policy("overtaken", spec)).await?;
+    policy.enforced().await?;
+    let load = Load::start(&[&namespace]);
+    load.goes_on().await;
+    for (number, edit) in edits().into_iter().chain(edits()).enumerate() {
+        policy.edit(edit).await?;
+        // At another moment of the work on it each time: before the first write, between two, before the proof.
+        tokio::time::sleep(Duration::from_millis(60 * u64::try_from(number)?)).await;
+        if number % 3 == 2 {
+            operator.kill()?;
+            load.goes_on().await;
+            operator = Operator::launch(&cluster).await?;
+        }
+    }
+    policy.enforced().await?;
+    operator.still_runs().await?;
     load.end().await
 }
