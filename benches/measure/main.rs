@@ -10,6 +10,7 @@ mod admission;
 mod check;
 mod evaluation;
 mod idle;
+mod lifecycle;
 mod statistics;
 
 use anyhow::Result;
@@ -53,6 +54,9 @@ fn main() -> Result<()> {
     if is_wanted("idle") {
         rows.extend(runtime.block_on(idle::measure())?);
     }
+    if is_wanted("lifecycle") {
+        rows.extend(runtime.block_on(lifecycle::measure())?);
+    }
     if is_wanted("admission") {
         rows.extend(runtime.block_on(admission::measure())?);
     }
@@ -60,5 +64,6 @@ fn main() -> Result<()> {
     for row in &rows {
         println!("| {} | {} | {} | {} |", row.what, row.promised, row.seen, if row.holds { "yes" } else { "**no**" });
     }
+    anyhow::ensure!(rows.iter().all(|row| row.holds), "not everything that is promised was seen");
     Ok(())
 }

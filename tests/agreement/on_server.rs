@@ -42,6 +42,9 @@ struct Outcome {
     difference: Option<Difference>,
 }
 
+/// How many objects must be judged on the real API server.
+const PROMISED: usize = 2_000;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn files_stored_objects_and_denials_agree_on_a_real_api_server() -> Result<()> {
     let seed = seed("agreement on the server")?;
@@ -74,6 +77,7 @@ async fn files_stored_objects_and_denials_agree_on_a_real_api_server() -> Result
         refused.len(),
         start.elapsed()
     );
+    ensure!(count - refused.len() >= PROMISED, "only {} were judged", count - refused.len());
     ensure!(refused.len() * 10 < count * 3, "too many objects are refused by validation: {refused:?}");
     ensure!(denied * 5 > judged, "too few denials to prove anything");
     ensure!(denied * 10 < judged * 9, "too few passes to prove anything");

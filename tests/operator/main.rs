@@ -11,6 +11,7 @@ mod policies;
 mod process;
 mod proof;
 mod repair;
+mod rights;
 mod system;
 mod validation;
 mod workloads;

@@ -28,3 +28,28 @@ pub(crate) fn message_cel() -> String {
 /// What is said where the message cannot be made; it never should be needed.
 pub(crate) const STATIC_MESSAGE: &str =
     "the workload is not immutable; immutable check FILE tells every finding and what to write";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evaluate::{About, Certainty};
+    use crate::rules::RuleId;
+
+    #[test]
+    fn a_message_has_two_kibibytes_at_most_and_says_how_many_findings_there_are() {
+        let finding = |number: usize| Finding {
+            rule: RuleId::ImageTag,
+            about: About::Volume(format!("volume-{number}-{}", "é".repeat(200))),
+            pointer: String::new(),
+            message: "image nginx:latest has the mutable tag latest".to_owned(),
+            fix: "write nginx:TAG@sha256:DIGEST".to_owned(),
+            certainty: Certainty::Broken,
+        };
+        for count in [1, 2, 10, 1000] {
+            let message = message(&(0..count).map(finding).collect::<Vec<_>>());
+            assert!(message.len() <= LONGEST && message.is_ascii() && !message.contains('\n'), "{message}");
+            assert!(message.starts_with(&format!("{count} finding")), "{message}");
+            assert_eq!(message.ends_with("..."), count >= 1000 || message.len() == LONGEST, "{message}");
+        }
+    }
+}

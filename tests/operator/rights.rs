@@ -1,0 +1,111 @@
+//! The shipped rights are those that the operator uses: none is missing, and none is too many.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::policies::{Native, Policy, nothing_native};
+use crate::support::{Cluster, Effect, GENEROUS, Operator, wait_until};
+use crate::workloads::image_tag;
+
+const ACCOUNT: &str = "system:serviceaccount:immutable-system:immutable-operator";
+
+/// A right: a verb on a resource, with its group and subresource.
+type Right = (String, String, String);
+
+/// What `deploy/rbac.yaml` grants.
+fn granted() -> Result<BTreeSet<Right>> {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/rbac.yaml"))?;
+    let mut rights = BTreeSet::new();
+    for document in text.split("\n---\n") {
+        let document: Value = serde_saphyr::from_str(document)?;
+        let texts = |rule: &Value, field: &str| -> Vec<String> {
+            let values = rule[field].as_array().into_iter().flatten();
+            values.filter_map(Value::as_str).map(ToOwned::to_owned).collect()
+        };
+        for rule in document["rules"].as_array().into_iter().flatten() {
+            for (group, resource, verb) in texts(rule, "apiGroups").iter().flat_map(|group| {
+                let resources = texts(rule, "resources");
+                let verbs = texts(rule, "verbs");
+                resources.into_iter().flat_map(move |resource| {
+                    verbs.clone().into_iter().map(move |verb| (group.clone(), resource.clone(), verb))
+                })
+            }) {
+                ensure!(![&group, &resource, &verb].contains(&&"*".to_owned()), "a wildcard is no least right");
+                rights.insert((verb, group, resource));
+            }
+        }
+    }
+    Ok(rights)
+}
+
+/// What the account has asked the API server for.
+async fn used(cluster: &Cluster) -> Result<BTreeSet<Right>> {
+    let events = cluster.audit_events().await?;
+    let ours = events.iter().filter(|event| event["user"]["username"] == ACCOUNT);
+    // An apply that creates needs the right to create, too.
+    let created = |event: &&Value| event["verb"] == "patch" && event["responseStatus"]["code"] == 201;
+    let created: Vec<Value> = ours
+        .clone()
+        .filter(created)
+        .map(|event| {
+            let mut event = event.clone();
+            event["verb"] = json!("create");
+            event
+        })
+        .collect();
+    let right = |event: &Value| {
+        let object = &event["objectRef"];
+        let text = |field: &str| object[field].as_str().unwrap_or_default().to_owned();
+        let resource = match object["subresource"].as_str() {
+            Some(subresource) => format!("{}/{subresource}", text("resource")),
+            None => text("resource"),
+        };
+        let verb = event["verb"].as_str().unwrap_or_default().to_owned();
+        (!resource.is_empty()).then(|| (verb, text("apiGroup"), resource))
+    };
+    Ok(ours.chain(&created).filter_map(right).collect())
+}
+
+#[tokio::test]
+async fn the_operator_has_every_right_that_it_uses_and_uses_every_right_that_it_has() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    let mut operator = Operator::start(&cluster).await?;
+    let namespace = cluster.namespace(&[]).await?;
+    let of_cluster = Policy::create(&namespace, image_tag()).await?;
+    let of_namespace = Policy::create_namespaced(&namespace, "own", image_tag()).await?;
+    for policy in [&of_cluster, &of_namespace] {
+        policy.enforced().await?;
+    }
+    of_cluster.edit(json!({"rules": {"imageDigest": {}}})).await?;
+    of_cluster.reports("Ready", "True", "Compiled").await?;
+    // An added entry cannot be applied away: the whole spec is written.
+    let native = Native::list(namespace.client()).await?;
+    let (name, policy) = native.policies.iter().next().context("nothing native")?;
+    let mut conditions = json!(policy.spec.as_ref().context("no spec")?.match_conditions);
+    let condition = json!({"name": "added", "expression": "false"});
+    conditions.as_array_mut().context("no conditions")?.push(condition);
+    let manifest = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy", "metadata": {"name": name},
+    });
+    let patch = kube::api::Patch::Merge(json!({"spec": {"matchConditions": conditions}}));
+    namespace.requests().patch(Effect::Real, &manifest, &patch, None).await?.accepted()?;
+    wait_until("the repair", GENEROUS, async || {
+        let stored = Native::list(namespace.client()).await?;
+        ensure!(stored.policies[name].spec == policy.spec, "not yet");
+        Ok(())
+    })
+    .await?;
+    of_cluster.delete().await?;
+    of_namespace.delete().await?;
+    nothing_native(&namespace.client()).await?;
+    operator.terminate().await?;
+
+    let (granted, used) = (granted()?, used(&cluster).await?);
+    let missing: Vec<&Right> = used.difference(&granted).collect();
+    ensure!(missing.is_empty(), "used and not granted: {missing:?}");
+    let unused: Vec<&Right> = granted.difference(&used).collect();
+    ensure!(unused.is_empty(), "granted and never used: {unused:?}");
+    Ok(())
+}
