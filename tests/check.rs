@@ -277,7 +277,9 @@ spec:
     let unknown = check(&["--policy", &policy], MUTABLE)?;
     ensure!(unknown.code == 1 && unknown.stderr.contains("not known"), "{}", unknown.stderr);
     let given = check(&["--policy", &policy, "--namespace-labels", "env=test"], MUTABLE)?;
-    ensure!(given.code == 0 && given.stderr.is_empty(), "{}", given.stderr);
+    // A mistyped label must not look like a clean result.
+    ensure!(given.code == 0 && given.stderr.contains("in scope of a policy"), "{}", given.stderr);
+    ensure!(given.stdout.contains("1 workload, none in scope of a policy, nothing was judged"), "{}", given.stdout);
     ensure!(check(&["--policy", &policy, "--namespace-labels", "env=production"], MUTABLE)?.code == 1);
     ensure!(check(&["--policy", &policy], &namespace("test"))?.code == 0);
     ensure!(check(&["--policy", &policy], &namespace("production"))?.code == 1);

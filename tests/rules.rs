@@ -104,7 +104,7 @@ fn no_sentence_has_a_name_that_nobody_fills_in() -> Result<()> {
 fn the_page_of_each_rule_tells_reason_settings_and_examples() {
     for &rule in RuleId::ALL {
         let page = rule_page(rule);
-        for heading in ["## Why", "## What to write", "## Settings", "## A finding", "## None"] {
+        for heading in ["## Why", "## What to write", "## Settings", "## Broken", "## Right"] {
             assert!(page.contains(heading), "{rule} has no {heading}");
         }
     }

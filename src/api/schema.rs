@@ -80,7 +80,19 @@ mod tests {
                 .iter()
                 .map(|column| column["name"].as_str().unwrap())
                 .collect();
-            assert_eq!(columns, ["Profile", "Enforcement", "Ready", "Enforced", "Reason", "Suspended until", "Age"]);
+            assert_eq!(
+                columns,
+                [
+                    "Profile",
+                    "Enforcement",
+                    "Ready",
+                    "Enforced",
+                    "Ready because",
+                    "Enforced because",
+                    "Suspended until",
+                    "Age"
+                ]
+            );
             assert_eq!(crd["spec"]["names"]["categories"], serde_json::json!(["immutable"]));
         }
     }

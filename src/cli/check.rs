@@ -26,8 +26,8 @@ pub(super) struct Arguments {
     /// Files and folders with YAML or JSON; - is standard input
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// File with policies; may be given several times
-    #[arg(long, value_name = "FILE")]
+    /// File or folder with policies; may be given several times
+    #[arg(long, value_name = "PATH")]
     policy: Vec<PathBuf>,
     /// How results are written
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
@@ -189,8 +189,9 @@ impl<'a> Check<'a> {
     }
 
     fn take(&mut self, judged: Judged) {
-        let Judged { is_workload, passes, entries, errors, unknown_labels } = judged;
+        let Judged { carries_pods, is_workload, passes, entries, errors, unknown_labels } = judged;
         self.report.summary.resources += u64::from(is_workload);
+        self.report.unmatched += u64::from(carries_pods && !is_workload);
         self.report.summary.pass += passes;
         self.unknown_labels.extend(unknown_labels);
         for error in errors {
@@ -231,6 +232,12 @@ impl<'a> Check<'a> {
                 "warning: the labels of namespace {namespace} are not known, so it counts as matched by policy {policy}; \
                  give its Namespace as input or --namespace-labels"
             ));
+        }
+        if self.report.summary.resources == 0 && self.report.unmatched > 0 {
+            say(
+                "warning: no workload of the input is in scope of a policy: look at match, at the namespaces and their \
+                 labels (kube-system, kube-node-lease and immutable-system are left out unless named)",
+            );
         }
         let stdout = std::io::stdout();
         let options = output::Options {

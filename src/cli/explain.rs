@@ -44,17 +44,12 @@ pub fn rule_page(rule: RuleId) -> String {
         .collect();
     let profiles =
         if profiles.is_empty() { "in no profile; name it in spec.rules".to_owned() } else { profiles.join(", ") };
-    let defaults = RuleSettings::default_settings(rule);
-    let settings = if defaults.as_object().is_none_or(serde_json::Map::is_empty) {
-        "It has no settings but `enforcement`.".to_owned()
-    } else {
-        format!("Settings and what they are if absent: `{defaults}`, beside `enforcement`.")
-    };
+    let settings = settings(rule);
     format!(
         "# {id}: {title}\n\n\
          Severity {severity}. Category {category}. Profiles: {profiles}. Field: `spec.rules.{field}`.\n\n\
          ## Why\n\n{reason}\n\n## What to write\n\n{remedy}\n\n## Settings\n\n{settings}\n\n\
-         ## A finding\n\n```yaml\n{bad}```\n\n## None\n\n```yaml\n{good}```\n",
+         ## Broken\n\n```yaml\n{bad}```\n\n## Right\n\n```yaml\n{good}```\n",
         id = rule.id(),
         title = document.title,
         severity = document.severity.name(),
@@ -65,4 +60,19 @@ pub fn rule_page(rule: RuleId) -> String {
         bad = document.bad,
         good = document.good,
     )
+}
+
+/// Every setting of a rule, with what it is if absent.
+fn settings(rule: RuleId) -> String {
+    let schema = RuleSettings::schema(rule).to_value();
+    let defaults = RuleSettings::default_settings(rule);
+    let fields = schema["properties"].as_object().into_iter().flatten().map(|(name, field)| {
+        let description = field["description"].as_str().unwrap_or_default().replace('\n', " ");
+        let absent = match &defaults[name] {
+            serde_json::Value::Null => String::new(),
+            default => format!(" Absent: `{default}`."),
+        };
+        format!("- `{name}`: {description}{absent}")
+    });
+    fields.collect::<Vec<_>>().join("\n")
 }

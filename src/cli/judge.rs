@@ -32,6 +32,8 @@ pub(super) struct Context<'a> {
 /// What one object came to.
 #[derive(Default)]
 pub(super) struct Judged {
+    /// Whether it is a workload, judged or not.
+    pub carries_pods: bool,
     /// Whether it is a workload that a policy judged.
     pub is_workload: bool,
     /// How many rules hold.
@@ -118,6 +120,7 @@ impl Context<'_> {
             match read(&[]) {
                 Ok(None) => {}
                 Ok(Some(workload)) => {
+                    judged.carries_pods = true;
                     let common = self.common(object, &workload);
                     for (name, policy) in &self.policies {
                         self.judge_workload(&common, &workload, name, policy, &mut judged);

@@ -1,5 +1,6 @@
 //! `immutable suspend` and `resume`: break-glass with an end.
 
+use anyhow::Context as _;
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 
@@ -18,7 +19,7 @@ pub(super) struct SuspendArguments {
     #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration)]
     duration: SignedDuration,
     /// Why, for those who find it
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     reason: String,
     /// Namespace of an ImmutablePolicy; without it a ClusterImmutablePolicy is meant
     #[arg(short, long, value_name = "NAMESPACE")]
@@ -55,14 +56,20 @@ pub(super) fn suspend(arguments: &SuspendArguments) -> anyhow::Result<Exit> {
 
 pub(super) fn resume(arguments: &ResumeArguments) -> anyhow::Result<Exit> {
     change(&arguments.policy, arguments.namespace.as_deref(), &serde_json::Value::Null)?;
-    print(&format!("{} is in force again as soon as the operator has seen it\n", arguments.policy))
+    print(&format!("{} is not suspended; it is in force as soon as the operator has seen it\n", arguments.policy))
 }
 
 fn change(policy: &str, namespace: Option<&str>, suspension: &serde_json::Value) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let client = Client::try_default().await?;
-        set_suspension(&client, policy, namespace, suspension).await?;
-        Ok(())
+        let client = Client::try_default().await.context("no cluster can be reached by the kubeconfig")?;
+        let changed = set_suspension(&client, policy, namespace, suspension).await;
+        changed.map_err(|error| match (error.is_not_found(), namespace) {
+            (true, None) => anyhow::anyhow!(
+                "there is no ClusterImmutablePolicy {policy}; for an ImmutablePolicy name its namespace with -n"
+            ),
+            (true, Some(namespace)) => anyhow::anyhow!("there is no ImmutablePolicy {policy} in namespace {namespace}"),
+            (false, _) => anyhow::anyhow!("{error}"),
+        })
     })
 }

@@ -300,17 +300,17 @@ fn native(kind: NativeKind, object: &DynamicObject, written: Option<&Version>) -
         labels_are_ours: labelled,
         owners: owners.collect(),
         spec: match kind {
-            NativeKind::Policy => read::<AdmissionPolicySpec>(spec, as_written).map(ObservedSpec::Policy),
-            NativeKind::Binding => read::<AdmissionBindingSpec>(spec, as_written).map(ObservedSpec::Binding),
+            NativeKind::Policy => read::<AdmissionPolicySpec>(&spec, as_written).map(ObservedSpec::Policy),
+            NativeKind::Binding => read::<AdmissionBindingSpec>(&spec, as_written).map(ObservedSpec::Binding),
         },
         type_check: type_check(object),
     }
 }
 
 /// A spec, if all of it is understood or need not be.
-fn read<S: Serialize + DeserializeOwned>(spec: Value, tolerant: bool) -> Option<S> {
+fn read<S: Serialize + DeserializeOwned>(spec: &Value, tolerant: bool) -> Option<S> {
     let read: S = serde_json::from_value(spec.clone()).ok()?;
-    (tolerant || serde_json::to_value(&read).is_ok_and(|known| known == spec)).then_some(read)
+    (tolerant || serde_json::to_value(&read).is_ok_and(|known| known == *spec)).then_some(read)
 }
 
 /// The warnings of the API server's type check; none until it has checked this generation.

@@ -51,14 +51,19 @@ pub enum WriteError {
     #[error("the API server did not answer within {} s", DEADLINE.as_secs())]
     Timeout,
     /// The API server refused.
-    #[error("{0}")]
-    Refused(#[source] Box<kube::Error>),
+    #[error("{}", said(.0))]
+    Refused(Box<kube::Error>),
 }
 
 impl WriteError {
     /// Whether what was decided on has changed since: decide again, this is no failure.
     pub(super) fn is_conflict(&self) -> bool {
         matches!(self, Self::Refused(error) if matches!(&**error, kube::Error::Api(status) if status.is_conflict()))
+    }
+
+    /// Whether there is no such object.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Refused(error) if is_not_found(error))
     }
 
     fn code(&self) -> u16 {
@@ -69,6 +74,14 @@ impl WriteError {
             },
             _ => 0,
         }
+    }
+}
+
+/// The API server's own words, where there are any.
+fn said(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
     }
 }
 

@@ -33,7 +33,7 @@ pub enum Format {
     Json,
     /// SARIF 2.1.0, for code scanning
     Sarif,
-    /// `JUnit` XML, for test reports of a CI
+    /// XML as JUnit writes it, for test reports of a CI
     Junit,
     /// Workflow commands of GitHub Actions, which become annotations
     Github,

@@ -125,6 +125,8 @@ pub struct Report {
     pub summary: Summary,
     /// In the order of the input, then of policies and rules; passes only if asked for.
     pub entries: Vec<Entry>,
+    /// Workloads that are in scope of no policy, which were not judged.
+    pub unmatched: u64,
     /// Well-formed documents that are no Kubernetes objects, which were passed over.
     pub others: u64,
 }

@@ -60,6 +60,7 @@ pub(super) struct Tally<'a> {
     pub(super) first_step: Option<FirstStep<'a>>,
     summary: Summary,
     others: u64,
+    unmatched: u64,
 }
 
 #[derive(Default)]
@@ -108,6 +109,7 @@ impl<'a> Tally<'a> {
             first_step: first_step(&report.entries),
             summary: report.summary,
             others: report.others,
+            unmatched: report.unmatched,
         }
     }
 }
@@ -144,7 +146,9 @@ fn first_step(entries: &[Entry]) -> Option<FirstStep<'_>> {
 impl fmt::Display for Tally<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Summary { resources, pass, warn, fail, skip, error } = self.summary;
-        if resources == 0 && self.checks == 0 {
+        if resources == 0 && self.checks == 0 && self.unmatched > 0 {
+            write!(formatter, "{}, none in scope of a policy, nothing was judged", count(self.unmatched, "workload"))?;
+        } else if resources == 0 && self.checks == 0 {
             formatter.write_str("no workloads, nothing was judged")?;
         } else {
             write!(formatter, "{}, {}", count(resources, "workload"), count(self.checks, "check"))?;
@@ -165,6 +169,9 @@ impl fmt::Display for Tally<'_> {
             write!(formatter, ": {}", parts.join(", "))?;
         } else if resources > 0 {
             formatter.write_str(", no findings")?;
+        }
+        if self.unmatched > 0 && (resources > 0 || self.checks > 0) {
+            write!(formatter, "; {} in scope of no policy", count(self.unmatched, "workload"))?;
         }
         if self.others > 0 {
             let are = if self.others == 1 { "is no Kubernetes object" } else { "are no Kubernetes objects" };

@@ -111,7 +111,7 @@ pub(crate) fn report(resources: u64, pass: u64, entries: Vec<Entry>) -> Report {
         skip: of(Outcome::Skip),
         error: of(Outcome::Error),
     };
-    Report { summary, entries, others: 0 }
+    Report { summary, entries, unmatched: 0, others: 0 }
 }
 
 /// What a team sees on its first day: one policy, three workloads.

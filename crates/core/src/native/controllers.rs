@@ -86,9 +86,11 @@ pub(crate) fn gaps(policy: &Policy) -> Vec<String> {
         .iter()
         .filter(|controller| !policy.judges(controller.serves))
         .map(|controller| {
+            // What it makes may be a kind that is not judged either; in the end come Pods, which always are.
+            let judged = if policy.judges(controller.makes) { controller.makes } else { Kind::Pod };
             format!(
-                "{} is not judged: what {} makes of one is judged as a {}",
-                controller.serves, controller.account, controller.makes
+                "{} is not judged: what {} makes of one is judged as a {judged}",
+                controller.serves, controller.account
             )
         })
         .collect();

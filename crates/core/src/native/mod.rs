@@ -85,7 +85,7 @@ impl Compilation {
     /// Every object, policies before bindings.
     pub fn objects(&self) -> impl Iterator<Item = NativeObject> + '_ {
         let policies = self.admission_policies.values().cloned().map(NativeObject::Policy);
-        policies.chain(self.bindings.values().cloned().map(NativeObject::Binding))
+        policies.chain(self.bindings.values().cloned().map(Box::new).map(NativeObject::Binding))
     }
 }
 

@@ -213,7 +213,7 @@ pub enum NativeObject {
     /// a policy
     Policy(Arc<AdmissionPolicy>),
     /// a binding
-    Binding(AdmissionBinding),
+    Binding(Box<AdmissionBinding>),
 }
 
 impl NativeObject {

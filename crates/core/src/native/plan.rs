@@ -104,7 +104,7 @@ pub fn plan(
                 matches!(&observed.spec, Some(ObservedSpec::Binding(spec)) if *spec == target.spec)
                     && observed.policies == target.serves()
             };
-            apply(&mut plan, &mut stage, observed, owner, NativeObject::Binding(target.clone()), current);
+            apply(&mut plan, &mut stage, observed, owner, NativeObject::Binding(Box::new(target.clone())), current);
         }
         plan.stages.push(stage);
     }

@@ -109,6 +109,11 @@ macro_rules! rules {
                 match rule { $(RuleId::$rule => serde_json::json!($module::$rule::default()),)+ }
             }
 
+            /// The schema of the settings of a rule.
+            pub fn schema(rule: RuleId) -> schemars::Schema {
+                match rule { $(RuleId::$rule => schemars::schema_for!($module::$rule),)+ }
+            }
+
             /// The names of the fields, as a person writes them in `spec.rules`.
             pub fn field(rule: RuleId) -> String {
                 let mut field = String::new();
