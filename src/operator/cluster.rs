@@ -55,7 +55,7 @@ pub(super) struct NamespaceFacts {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Version {
     /// its uid
-    uid: String,
+    pub uid: String,
     /// its generation, which grows with each change of its spec
     pub generation: i64,
 }

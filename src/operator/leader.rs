@@ -18,8 +18,10 @@ use super::write::{WriteError, write_lease};
 const LEASE: &str = "immutable-operator";
 /// How long a record that nobody renews keeps others out.
 const LEASE_DURATION: Duration = Duration::from_secs(15);
-/// How long a renewal counts, from before it was tried; less than the lease by more than a write takes.
+/// How long a renewal counts, from before it was tried. A write is begun before that and ended before the lease is.
 const RENEW_DEADLINE: Duration = Duration::from_secs(10);
+/// How long after that a write may still be under way: a second less than others wait.
+const LAST_WRITES: Duration = Duration::from_secs(4);
 /// How often it is tried.
 const RETRY_PERIOD: Duration = Duration::from_secs(2);
 
@@ -43,7 +45,13 @@ pub(super) type Leadership = Option<Instant>;
 
 /// Whether this replica leads at this moment.
 pub(super) fn leads(leadership: &watch::Receiver<Leadership>) -> bool {
-    leadership.borrow().is_some_and(|until| Instant::now() < until)
+    writes_end(leadership).is_some()
+}
+
+/// When what is written now must have ended, if this replica leads: before another can take the lease.
+pub(super) fn writes_end(leadership: &watch::Receiver<Leadership>) -> Option<Instant> {
+    let until = leadership.borrow().filter(|until| Instant::now() < *until)?;
+    Some(until + LAST_WRITES)
 }
 
 /// Tries to lead until told to stop, then gives the lease back. `leadership` tells until when it leads.

@@ -32,6 +32,8 @@ pub const DEFAULT_NAMESPACE: &str = "immutable-system";
 pub const DEFAULT_OWNER: &str = "immutable-operator-owner";
 /// Where a pod finds its own namespace.
 const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
+/// How long requests that are under way may take at the end.
+const LAST_ANSWERS: Duration = Duration::from_secs(3);
 /// Events that come together are handled together.
 const SETTLE: Duration = Duration::from_millis(20);
 
@@ -58,23 +60,32 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let own_namespace = in_cluster.then(|| config.default_namespace.clone());
     let namespace = settings.namespace.or(own_namespace).unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
     let owner = settings.owner.unwrap_or_else(|| DEFAULT_OWNER.to_owned());
-    let listen = settings.listen.unwrap_or_else(|| {
-        if in_cluster { SocketAddr::from(([0, 0, 0, 0], 8080)) } else { SocketAddr::from(([127, 0, 0, 1], 0)) }
-    });
+    let listen = match settings.listen {
+        Some(address) => vec![address],
+        // Every address of the pod, of either family; where there is no IPv6, of the other.
+        None if in_cluster => vec![SocketAddr::from(([0_u16; 8], 8080)), SocketAddr::from(([0; 4], 8080))],
+        None => vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+    };
     let client = Client::try_from(config)?;
-    if !in_cluster {
-        write::prepare_outside_cluster(&client, &namespace, &owner).await?;
-    }
-
     let metrics = Metrics::new()?;
     let health = Health::default();
     let stop = CancellationToken::new();
     let (leading, is_leading) = channel::channel(None);
-    let listener = tokio::net::TcpListener::bind(listen).await?;
+    let listener = tokio::net::TcpListener::bind(listen.as_slice()).await?;
     tracing::info!(address = %listener.local_addr()?, %namespace, %owner, version = env!("CARGO_PKG_VERSION"), "started");
     let server = tokio::spawn(server::serve(listener, health.clone(), metrics.clone(), stop.clone()));
     let election = tokio::spawn(leader::lead(client.clone(), namespace.clone(), identity(), leading, stop.clone()));
 
+    let prepared = async {
+        if !in_cluster {
+            prepare(&client, &namespace, &owner).await?;
+        }
+        Ok::<(), WriteError>(())
+    };
+    tokio::select! {
+        prepared = prepared => prepared?,
+        () = told_to_stop() => stop.cancel(),
+    }
     let writer = write::Writer::new(client.clone(), is_leading.clone(), owner.clone(), metrics.clone());
     let installation = Installation { namespace, owner: owner.clone() };
     let reconciler = Reconciler::new(writer, metrics.clone(), installation.clone());
@@ -84,8 +95,24 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     }
     stop.cancel();
     election.await?;
-    server.await??;
-    Ok(())
+    // A client that never ends its request must not hold up the end.
+    match tokio::time::timeout(LAST_ANSWERS, server).await {
+        Ok(ended) => Ok(ended??),
+        Err(_) => Ok(()),
+    }
+}
+
+/// Makes sure of what an installation has, outside of a cluster; waits for an API server that does not answer.
+async fn prepare(client: &Client, namespace: &str, owner: &str) -> Result<(), WriteError> {
+    loop {
+        match write::prepare_outside_cluster(client, namespace, owner).await {
+            Err(error) if error.is_no_answer() => {
+                tracing::warn!(%error, "the API server does not answer yet");
+                tokio::time::sleep(Duration::from_secs(2)).await;
+            }
+            result => return result,
+        }
+    }
 }
 
 /// Takes in events and makes passes while this replica leads.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use immutable_core::native::{
-    Compilation, Compiled, Installation, Intent, NativeKind, NativeObject, Observed, ObservedSpec, link, plan,
+    Compilation, Compiled, Installation, Intent, NativeKind, NativeObject, Observed, ObservedSpec, Probe, link, plan,
 };
 use immutable_core::policy::PolicyId;
 use jiff::Timestamp;
@@ -237,15 +237,24 @@ impl Reconciler {
         }
         // Those that have waited longest first, so that failing ones never keep others out.
         due.sort_by_key(|(due_since, ..)| *due_since);
+        // Policies that share a binding share what proves it: one denial is that of all.
+        let mut shared: Vec<(&Probe, String, Vec<_>)> = Vec::new();
+        for (_, id, compiled, probe, namespace, since) in due {
+            match shared.iter_mut().find(|(other, ..)| *other == probe) {
+                Some((.., policies)) => policies.push((id, compiled, since)),
+                None => shared.push((probe, namespace, vec![(id, compiled, since)])),
+            }
+        }
         let writer = &self.writer;
-        let proofs =
-            due.into_iter().take(PROOFS_PER_PASS).map(|(_, id, compiled, probe, namespace, since)| async move {
-                let proof = writer.prove(probe, &namespace).await;
-                (id, compiled, judge(proof, namespace, since.elapsed() < TOO_EARLY))
-            });
+        let proofs = shared.into_iter().take(PROOFS_PER_PASS).map(|(probe, namespace, policies)| async move {
+            (writer.prove(probe, &namespace).await, namespace, policies)
+        });
         let results: Vec<_> = futures::stream::iter(proofs).buffer_unordered(WRITES_AT_ONCE).collect().await;
-        for (id, compiled, state) in results {
-            self.proofs.record(id, compiled, state, Instant::now());
+        for (proof, namespace, policies) in results {
+            for (id, compiled, since) in policies {
+                let state = judge(proof.clone(), namespace.clone(), since.elapsed() < TOO_EARLY);
+                self.proofs.record(id, compiled, state, Instant::now());
+            }
         }
     }
 
@@ -261,20 +270,27 @@ impl Reconciler {
             };
             let status = status(known, &seen, now);
             if status != known.status {
-                changed.push((id.clone(), status));
+                changed.push((id.clone(), known.version.uid.clone(), status));
             }
         }
+        let writer = &self.writer;
+        let calls = changed.into_iter().map(|(id, uid, status)| async move {
+            let result = writer.report(&id, &uid, &status).await;
+            (id, status, result)
+        });
+        let results: Vec<_> = futures::stream::iter(calls).buffer_unordered(WRITES_AT_ONCE).collect().await;
         let mut failed = false;
-        for (id, status) in changed {
-            match self.writer.report(&id, &status).await {
+        for (id, status, result) in results {
+            match result {
                 Ok(()) => {
                     if let Some(known) = cluster.policies.get_mut(&id) {
                         known.status = status;
                     }
                 }
-                Err(WriteError::NotLeader) => return true,
                 Err(error) => {
-                    tracing::warn!(policy = %id, %error, "the status was not written");
+                    if !error.is_conflict() && !matches!(error, WriteError::NotLeader) {
+                        tracing::warn!(policy = %id, %error, "the status was not written");
+                    }
                     failed = true;
                 }
             }

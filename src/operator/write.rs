@@ -10,13 +10,15 @@ use immutable_core::policy::PolicyId;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::ClusterRole;
-use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{
+    Api, ApiResource, DeleteParams, DynamicObject, ObjectMeta, Patch, PatchParams, PostParams, Preconditions,
+};
 use kube::core::GroupVersionKind;
 use kube::{Client, Resource, ResourceExt};
 use serde_json::Value;
 use tokio::sync::watch;
 
-use super::leader::{Leadership, leads};
+use super::leader::{Leadership, writes_end};
 use super::watch::native_resource;
 use crate::api::PolicyStatus;
 use crate::telemetry::Metrics;
@@ -64,6 +66,15 @@ impl WriteError {
     /// Whether there is no such object.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused(error) if is_not_found(error))
+    }
+
+    /// Whether there was no answer at all, which may come later.
+    pub(super) fn is_no_answer(&self) -> bool {
+        match self {
+            Self::Timeout => true,
+            Self::Refused(error) => matches!(**error, kube::Error::Service(_) | kube::Error::HyperError(_)),
+            _ => false,
+        }
     }
 
     fn code(&self) -> u16 {
@@ -164,19 +175,35 @@ impl Writer {
         // can switch off what is enforced, and can be refused as a whole.
         match apply().await {
             Ok(stored) if stored.data.get("spec") == manifest.get("spec") => Ok(stored),
-            Ok(_) => self.replace_spec(object, &manifest).await,
-            Err(error) if error.code() == 422 => self.replace_spec(object, &manifest).await.map_err(|_| error),
+            Ok(stored) => self.replace_spec(object, &manifest, &stored.metadata).await,
+            Err(error) if error.code() == 422 => {
+                let decided_on = known.map(|known| ObjectMeta {
+                    uid: Some(known.uid.clone()),
+                    resource_version: Some(known.resource_version.clone()),
+                    ..ObjectMeta::default()
+                });
+                match decided_on {
+                    Some(decided_on) => self.replace_spec(object, &manifest, &decided_on).await.map_err(|_| error),
+                    None => Err(error),
+                }
+            }
             Err(error) => Err(error),
         }
     }
 
-    /// Writes the whole spec of an object that is there, whoever owns its parts.
-    async fn replace_spec(&self, object: &NativeObject, manifest: &Value) -> Result<DynamicObject, WriteError> {
+    /// Writes the whole spec of exactly the object that was decided on, whoever owns its parts.
+    async fn replace_spec(
+        &self,
+        object: &NativeObject,
+        manifest: &Value,
+        decided_on: &ObjectMeta,
+    ) -> Result<DynamicObject, WriteError> {
         let mut spec = manifest.get("spec").cloned().unwrap_or_default();
         if let Some(fields) = spec.as_object_mut() {
             fields.insert("$patch".to_owned(), Value::from("replace"));
         }
-        let patch = Patch::Strategic(serde_json::json!({"spec": spec}));
+        let metadata = serde_json::json!({"uid": decided_on.uid, "resourceVersion": decided_on.resource_version});
+        let patch = Patch::Strategic(serde_json::json!({"metadata": metadata, "spec": spec}));
         let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let api = self.native(object.kind());
         self.call("replace", object.kind().name(), api.patch(object.name(), &parameters, &patch)).await
@@ -192,13 +219,13 @@ impl Writer {
             .ok_or_else(|| WriteError::OwnerMissing(self.owner.clone()))
     }
 
-    /// Writes the status of a policy.
+    /// Writes the status of the policy with this uid: one of the same name is another.
     ///
     /// # Errors
     /// It was not written.
-    pub(super) async fn report(&self, id: &PolicyId, status: &PolicyStatus) -> Result<(), WriteError> {
+    pub(super) async fn report(&self, id: &PolicyId, uid: &str, status: &PolicyStatus) -> Result<(), WriteError> {
         let api = policy_api(&self.client, id);
-        let patch = Patch::Merge(serde_json::json!({"status": status}));
+        let patch = Patch::Merge(serde_json::json!({"metadata": {"uid": uid}, "status": status}));
         let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         match self.call("patch status", id.kind(), api.patch_status(&id.name, &parameters, &patch)).await {
             Err(WriteError::Refused(error)) if is_not_found(&error) => Ok(()),
@@ -241,10 +268,11 @@ impl Writer {
         kind: &'static str,
         future: impl Future<Output = kube::Result<T>>,
     ) -> Result<T, WriteError> {
-        if !leads(&self.leading) {
-            return Err(WriteError::NotLeader);
-        }
-        let result = within_deadline(future).await;
+        let end = writes_end(&self.leading).ok_or(WriteError::NotLeader)?;
+        let result = match tokio::time::timeout_at(end, within_deadline(future)).await {
+            Ok(result) => result,
+            Err(_) => Err(WriteError::Timeout),
+        };
         self.metrics.api_call(verb, kind, result.as_ref().err().map_or(200, WriteError::code));
         result
     }

@@ -132,6 +132,35 @@ async fn it_waits_for_its_resources_and_for_the_api_server() -> Result<()> {
 }
 
 #[tokio::test]
+async fn it_starts_before_the_api_server_answers() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    install_crds(&cluster).await?;
+    install_rights(&cluster).await?;
+    let server = cluster.processes().get("kube-apiserver").context("no API server")?.to_string();
+    let signal = async |signal: &str| {
+        let status = tokio::process::Command::new("kill").args([signal, &server]).status().await?;
+        ensure!(status.success(), "kill {signal}: {status}");
+        anyhow::Ok(())
+    };
+    // Its kubeconfig needs a token, so the API server stops answering between that and the start.
+    let kubeconfig = Operator::kubeconfig(&cluster).await?;
+    signal("-STOP").await?;
+    let operator = Operator::launch_with(&cluster, &kubeconfig).await;
+    let waits = async {
+        let operator = operator?;
+        wait_until("the operator to miss the API server", GENEROUS, async || {
+            ensure!(operator.log().await?.contains("does not answer yet"), "{}", operator.log().await?);
+            Ok(())
+        })
+        .await?;
+        anyhow::Ok(operator)
+    };
+    let operator = waits.await;
+    signal("-CONT").await?;
+    operator?.ready().await
+}
+
+#[tokio::test]
 async fn without_an_api_server_it_says_what_is_wrong() -> Result<()> {
     let scratch = tempfile::tempdir()?;
     let output = tokio::process::Command::new(BINARY)

@@ -82,11 +82,27 @@ impl Operator {
     /// # Errors
     /// When it does not start, with its log.
     pub(crate) async fn launch(cluster: &Cluster) -> Result<Self> {
+        Self::launch_with(cluster, &Self::kubeconfig(cluster).await?).await
+    }
+
+    /// A kubeconfig with the rights of the operator's account.
+    ///
+    /// # Errors
+    /// When the API server gives no token.
+    pub(crate) async fn kubeconfig(cluster: &Cluster) -> Result<Value> {
+        operators_kubeconfig(cluster).await
+    }
+
+    /// Like [`Operator::launch`], with a kubeconfig that was made before.
+    ///
+    /// # Errors
+    /// When it does not start, with its log.
+    pub(crate) async fn launch_with(cluster: &Cluster, config: &Value) -> Result<Self> {
         // The control plane removes its directory at its end, whatever happens to the tests.
         let directory = cluster.directory().join(format!("operator-{}", NUMBER.fetch_add(1, Ordering::Relaxed)));
         tokio::fs::create_dir_all(&directory).await?;
         let kubeconfig = directory.join("kubeconfig");
-        tokio::fs::write(&kubeconfig, serde_json::to_vec(&operators_kubeconfig(cluster).await?)?).await?;
+        tokio::fs::write(&kubeconfig, serde_json::to_vec(config)?).await?;
         let (stdout, stderr) = (directory.join("stdout"), directory.join("stderr"));
         let process = Command::new(BINARY)
             .args(["operator", "--listen", "127.0.0.1:0", "--log-format", "json"])

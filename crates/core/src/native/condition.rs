@@ -14,7 +14,7 @@ use crate::rules::{Case, ContainerCheck, Field, Subject, marks, quote};
 use crate::selector::{LabelSelector, Operator};
 
 use super::custom;
-use super::expression::{keep_used, shared_variables, uses};
+use super::expression::{VOLUME_IMAGE, keep_used, shared_variables, uses};
 use super::objects::NamedExpression;
 use super::shape::{Shape, optional_list};
 
@@ -217,8 +217,7 @@ fn volumes(rules: &[&EffectiveRule]) -> Option<String> {
     let mut conditions: Vec<String> = rules.iter().flat_map(|rule| none_of(&rule.checks.volumes)).collect();
     let images = images(rules);
     if !images.is_empty() {
-        let image = "has(v.image.reference) ? string(v.image.reference) : ''";
-        conditions.push(format!("(!has(v.image) || [{image}].all(i, {}))", images.join(" && ")));
+        conditions.push(format!("(!has(v.image) || [{VOLUME_IMAGE}].all(i, {}))", images.join(" && ")));
     }
     (!conditions.is_empty()).then(|| format!("variables.volumes.all(v, {})", conditions.join(" && ")))
 }

@@ -62,7 +62,7 @@ pub(super) fn shared_variables(shape: &Shape) -> Vec<NamedExpression> {
     };
     let images = format!(
         "variables.containers.map(c, {{'at': {} + c.name + ': ', 'image': {}}}) + variables.volumes.filter(v, has(v.image))\
-         .map(v, {{'at': 'volume ' + {} + ': ', 'image': has(v.image.reference) ? string(v.image.reference) : ''}})",
+         .map(v, {{'at': 'volume ' + {} + ': ', 'image': {VOLUME_IMAGE}}})",
         container_type(shape),
         shape.image("c"),
         volume_name(shape),
@@ -88,6 +88,9 @@ pub(super) fn shared_variables(shape: &Shape) -> Vec<NamedExpression> {
         ),
     ]
 }
+
+/// The image of an image volume `v`.
+pub(super) const VOLUME_IMAGE: &str = "has(v.image.reference) ? string(v.image.reference) : ''";
 
 /// The name of a volume `v` as it is shown.
 fn volume_name(shape: &Shape) -> String {

@@ -101,9 +101,16 @@ impl PolicyDraft {
             Some(own) => NamespaceMatch { names: vec![own.clone()], ..NamespaceMatch::default() },
             None => self.namespaces,
         };
+        // Written twice it is meant once.
+        let mut custom_workloads: Vec<CustomWorkload> = Vec::new();
+        for custom in self.custom_workloads {
+            if !custom_workloads.contains(&custom) {
+                custom_workloads.push(custom);
+            }
+        }
         Ok(Policy {
             rules: effective_rules(self.profile, self.enforcement, &self.rules),
-            matching: Matching { namespaces, kinds, selector: self.selector, custom_workloads: self.custom_workloads },
+            matching: Matching { namespaces, kinds, selector: self.selector, custom_workloads },
             id: self.id,
             controller_created: self.controller_created,
             suspension: self.suspend,

@@ -57,7 +57,9 @@ pub(crate) fn is_valid_cel(image: &str) -> String {
 }
 
 /// The same for an image `i` of the object, where [`INVALID_IMAGES`] is known.
-pub(crate) const IS_KNOWN_TO_BE_VALID: &str = "i.size() <= 1024 && !(i in variables.invalid_images)";
+pub(crate) fn is_known_to_be_valid_cel() -> String {
+    format!("i.size() <= {LONGEST_IMAGE} && !(i in {INVALID_IMAGES})")
+}
 
 fn any(
     rust: impl for<'a> Fn(&ImageView<'a>) -> bool + Send + Sync + 'static,

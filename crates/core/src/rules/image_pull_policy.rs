@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::image::{IS_KNOWN_TO_BE_VALID, is_valid_cel};
+use super::image::{is_known_to_be_valid_cel, is_valid_cel};
 use super::subject::{Case, ContainerView, Items};
 use super::text::{cel_printable, printable, quote_list};
 use super::{Category, Checks, Document, Field, Rule, Severity};
@@ -86,7 +86,7 @@ impl Rule for ImagePullPolicy {
                 if allowed.contains(&policy) { Vec::new() } else { vec![printable(policy)] }
             },
             Items::default().any_of(
-                &format!("[{}].filter(p, {is_other}).map(p, {})", policy_cel(IS_KNOWN_TO_BE_VALID), cel_printable("p")),
+                &format!("[{}].filter(p, {is_other}).map(p, {})", policy_cel(&is_known_to_be_valid_cel()), cel_printable("p")),
                 &format!("[{}].exists(p, {is_other})", policy_cel(&is_valid_cel("i"))),
             ),
             "imagePullPolicy is {list}",
