@@ -10,6 +10,8 @@ pub mod native;
 pub mod policy;
 pub mod references;
 pub mod rules;
+pub mod scan;
 pub mod schema;
 pub mod selector;
 pub mod workload;
+pub mod world;

@@ -1,0 +1,320 @@
+//! The one picture of the cluster: what watch events or lists told, and nothing else. No clock.
+//!
+//! Decisions are functions of it. It owns its state, and [`World::apply`] is the only thing that changes it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::sync::Arc;
+
+use crate::policy::{Match, NamespaceLabels, Policy, PolicyId};
+use crate::workload::{Kind, Workload, WorkloadKind};
+
+/// Which object with pods: unique in a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkloadKey {
+    /// What it is.
+    pub kind: WorkloadKind,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl fmt::Display for WorkloadKey {
+    /// `Deployment shop/web`
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} {}/{}", self.kind, self.namespace, self.name)
+    }
+}
+
+/// An object with pods, as the API server has it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Object {
+    /// Its uid: a successor of the same name is another.
+    pub uid: String,
+    /// The uid of the controller that made it, if one did.
+    pub controller: Option<String>,
+    /// What it runs.
+    pub content: Content,
+}
+
+/// What is kept of an object with pods.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Content {
+    /// All that is judged.
+    Known(Box<Workload>),
+    /// Nothing: it was made from a template that is judged itself, see [`World::keeps_what_is_made`].
+    Made,
+    /// It cannot be judged, and why.
+    Unreadable(String),
+}
+
+/// What is known of a namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamespaceFacts {
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Whether it is going away, so that nothing can be created there.
+    pub terminating: bool,
+}
+
+/// One change of the picture.
+#[derive(Clone)]
+pub enum Change {
+    /// A valid policy came, changed, or went.
+    Policy(PolicyId, Option<Arc<Policy>>),
+    /// A namespace came, changed, or went.
+    Namespace(String, Option<NamespaceFacts>),
+    /// An object with pods came, changed, or went.
+    Workload(WorkloadKey, Option<Object>),
+    /// These and no others of a kind are there, after a start or a lost connection.
+    Workloads(WorkloadKind, Vec<(WorkloadKey, Object)>),
+    /// A kind cannot be watched, and why: what is known of it may be old.
+    Unwatched(WorkloadKind, String),
+}
+
+/// What must be judged again after a change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Touched {
+    /// Everything.
+    pub all: bool,
+    /// These, whether they are still there or not.
+    pub workloads: BTreeSet<WorkloadKey>,
+}
+
+impl Touched {
+    /// Adds another change's.
+    pub fn merge(&mut self, other: Self) {
+        self.all |= other.all;
+        if self.all {
+            // What is all needs no list, which may be long.
+            self.workloads.clear();
+        } else {
+            self.workloads.extend(other.workloads);
+        }
+    }
+
+    /// Whether nothing must be judged again.
+    pub fn is_empty(&self) -> bool {
+        !self.all && self.workloads.is_empty()
+    }
+}
+
+/// How far a kind is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Seen {
+    /// Every object of it.
+    All,
+    /// It could not be watched, and why.
+    Unwatched(String),
+}
+
+/// The picture.
+pub struct World {
+    operator_namespace: String,
+    policies: BTreeMap<PolicyId, Arc<Policy>>,
+    namespaces: BTreeMap<String, NamespaceFacts>,
+    objects: BTreeMap<WorkloadKey, Object>,
+    /// The key of each object by its uid.
+    keys: HashMap<String, WorkloadKey>,
+    /// What each controller made, by its uid.
+    made: HashMap<String, BTreeSet<WorkloadKey>>,
+    seen: BTreeMap<WorkloadKind, Seen>,
+}
+
+impl World {
+    /// A picture of nothing yet; the operator's own namespace is judged only if a policy names it.
+    pub fn new(operator_namespace: &str) -> Self {
+        Self {
+            operator_namespace: operator_namespace.to_owned(),
+            policies: BTreeMap::new(),
+            namespaces: BTreeMap::new(),
+            objects: BTreeMap::new(),
+            keys: HashMap::new(),
+            made: HashMap::new(),
+            seen: BTreeMap::new(),
+        }
+    }
+
+    /// Takes in a change, and tells what must be judged again.
+    pub fn apply(&mut self, change: Change) -> Touched {
+        match change {
+            Change::Policy(id, policy) => {
+                match policy {
+                    Some(policy) => drop(self.policies.insert(id, policy)),
+                    None => drop(self.policies.remove(&id)),
+                }
+                Touched { all: true, ..Touched::default() }
+            }
+            Change::Namespace(name, facts) => {
+                let before = match facts.clone() {
+                    Some(facts) => self.namespaces.insert(name.clone(), facts),
+                    None => self.namespaces.remove(&name),
+                };
+                let labels = |facts: &Option<NamespaceFacts>| facts.as_ref().map(|facts| facts.labels.clone());
+                if labels(&before) == labels(&facts) {
+                    return Touched::default();
+                }
+                let of_namespace = self.objects.keys().filter(|key| key.namespace == name).cloned();
+                Touched { all: false, workloads: of_namespace.collect() }
+            }
+            Change::Workload(key, object) => {
+                let mut touched = Touched::default();
+                self.replace(key, object, &mut touched);
+                touched
+            }
+            Change::Workloads(kind, objects) => {
+                let mut touched = Touched::default();
+                let mut gone: BTreeSet<WorkloadKey> =
+                    self.objects.keys().filter(|key| key.kind == kind).cloned().collect();
+                for (key, object) in objects {
+                    gone.remove(&key);
+                    self.replace(key, Some(object), &mut touched);
+                }
+                for key in gone {
+                    self.replace(key, None, &mut touched);
+                }
+                self.seen.insert(kind, Seen::All);
+                touched
+            }
+            Change::Unwatched(kind, why) => {
+                self.seen.insert(kind, Seen::Unwatched(why));
+                Touched::default()
+            }
+        }
+    }
+
+    fn replace(&mut self, key: WorkloadKey, object: Option<Object>, touched: &mut Touched) {
+        if self.objects.get(&key) == object.as_ref() {
+            return;
+        }
+        if let Some(before) = self.objects.remove(&key) {
+            self.touch_made(&before.uid, touched);
+            self.keys.remove(&before.uid);
+            if let Some(controller) = &before.controller
+                && let Some(made) = self.made.get_mut(controller)
+            {
+                made.remove(&key);
+                if made.is_empty() {
+                    self.made.remove(controller);
+                }
+            }
+        }
+        if let Some(object) = object {
+            self.touch_made(&object.uid, touched);
+            self.keys.insert(object.uid.clone(), key.clone());
+            if let Some(controller) = &object.controller {
+                self.made.entry(controller.clone()).or_default().insert(key.clone());
+            }
+            self.objects.insert(key.clone(), object);
+        }
+        touched.workloads.insert(key);
+    }
+
+    /// Whether something is judged may depend on whether what made it is.
+    fn touch_made(&self, uid: &str, touched: &mut Touched) {
+        for key in self.made.get(uid).into_iter().flatten() {
+            touched.workloads.insert(key.clone());
+            if let Some(object) = self.objects.get(key) {
+                self.touch_made(&object.uid, touched);
+            }
+        }
+    }
+
+    /// Whether the content of objects that built-in controllers make is needed: where every policy judges every kind
+    /// by the same labels, they are judged by what they were made from, and there are many of them.
+    pub fn keeps_what_is_made(&self) -> bool {
+        self.policies
+            .values()
+            .any(|policy| !policy.matching.selector.is_empty() || Kind::ALL.iter().any(|kind| !policy.judges(*kind)))
+    }
+
+    /// Every object with pods.
+    pub fn objects(&self) -> impl Iterator<Item = (&WorkloadKey, &Object)> {
+        self.objects.iter()
+    }
+
+    /// One object.
+    pub fn object(&self, key: &WorkloadKey) -> Option<&Object> {
+        self.objects.get(key)
+    }
+
+    /// Every valid policy.
+    pub fn policies(&self) -> impl Iterator<Item = (&PolicyId, &Policy)> {
+        self.policies.iter().map(|(id, policy)| (id, &**policy))
+    }
+
+    /// The namespaces.
+    pub fn namespaces(&self) -> &BTreeMap<String, NamespaceFacts> {
+        &self.namespaces
+    }
+
+    /// The kinds that have not told everything yet, of those that were asked for.
+    pub fn missing<'a>(&self, asked_for: impl IntoIterator<Item = &'a WorkloadKind>) -> Vec<&'a WorkloadKind> {
+        asked_for.into_iter().filter(|kind| !self.seen.contains_key(kind)).collect()
+    }
+
+    /// The kinds that cannot be watched, with the reason.
+    pub fn unwatched(&self) -> impl Iterator<Item = (&WorkloadKind, &str)> {
+        self.seen.iter().filter_map(|(kind, seen)| match seen {
+            Seen::All => None,
+            Seen::Unwatched(why) => Some((kind, why.as_str())),
+        })
+    }
+
+    /// Whether a policy judges an object itself, not by what it was made from.
+    pub(crate) fn is_judged(&self, policy: &Policy, key: &WorkloadKey, object: &Object) -> Judged {
+        let mut above = object.controller.as_deref();
+        // A chain of owners has no circle: a uid is given once, and an owner is older. Bounded all the same.
+        for _ in 0..8 {
+            // An owner is of the same namespace; garbage collection takes any other reference for a broken one.
+            let of_namespace = |owner: &&WorkloadKey| owner.namespace == key.namespace;
+            let Some(owner_key) = above.and_then(|uid| self.keys.get(uid)).filter(of_namespace) else { break };
+            let Some(owner) = self.objects.get(owner_key) else { break };
+            if self.in_scope(policy, owner_key, owner) {
+                return Judged::ByItsOwner;
+            }
+            above = owner.controller.as_deref();
+        }
+        if !self.in_scope(policy, key, object) {
+            return Judged::No;
+        }
+        match (&object.content, &object.controller) {
+            (Content::Made, _) => Judged::Unknown,
+            _ => Judged::Itself,
+        }
+    }
+
+    fn in_scope(&self, policy: &Policy, key: &WorkloadKey, object: &Object) -> bool {
+        let labels = match self.namespaces.get(&key.namespace) {
+            Some(facts) => NamespaceLabels::Known(&facts.labels),
+            None => NamespaceLabels::Unknown,
+        };
+        let operator = Some(self.operator_namespace.as_str());
+        let matched = match &object.content {
+            Content::Known(workload) => policy.matches(workload, &key.namespace, labels, operator),
+            // Their labels are not known; what cannot be told apart counts as matching.
+            Content::Made | Content::Unreadable(_) => {
+                let is_kind = match &key.kind {
+                    WorkloadKind::BuiltIn(kind) => policy.judges(*kind),
+                    WorkloadKind::Custom { .. } => true,
+                };
+                if is_kind { policy.matches_namespace(&key.namespace, labels, operator) } else { Match::No }
+            }
+        };
+        matched != Match::No
+    }
+}
+
+/// Whether a policy judges an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Judged {
+    /// It is out of its scope.
+    No,
+    /// As what it was made from.
+    ByItsOwner,
+    /// By itself.
+    Itself,
+    /// It should be, and what it runs is not known.
+    Unknown,
+}
