@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use immutable_core::scan::Scan;
+use immutable_core::world::World;
 use prometheus::{
-    Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -44,7 +46,14 @@ struct Inner {
     api_calls: IntCounterVec,
     policies: IntGaugeVec,
     native_objects: IntGaugeVec,
+    violations: IntGaugeVec,
+    workloads: IntGaugeVec,
+    scan_seconds: HistogramVec,
+    scanned: IntCounter,
 }
+
+/// How many series of violations there are at most: what is rarest beyond that is counted under no namespace.
+const MOST_SERIES: usize = 2_000;
 
 impl Metrics {
     /// Registers all of them; counters whose labels are known start at zero.
@@ -90,6 +99,31 @@ impl Metrics {
             ),
             &["kind"],
         )?;
+        let violations = IntGaugeVec::new(
+            Opts::new(
+                "immutable_violations",
+                "Findings in what runs, by policy, rule, enforcement and namespace; beyond 2000 sorts the rarest are under no namespace.",
+            ),
+            &["policy", "rule", "enforcement", "resource_namespace"],
+        )?;
+        let workloads = IntGaugeVec::new(
+            Opts::new(
+                "immutable_workloads",
+                "Workloads that run, by policy and by whether they break one of its rules.",
+            ),
+            &["policy", "state"],
+        )?;
+        let scan_seconds = HistogramVec::new(
+            HistogramOpts::new("immutable_scan_duration_seconds", "Duration of judging what has changed of what runs.")
+                .buckets(vec![0.0001, 0.001, 0.01, 0.1, 0.5, 2.5, 10.0]),
+            &[],
+        )?;
+        let scanned =
+            IntCounter::new("immutable_scan_workloads_total", "Workloads that were judged, again and again.")?;
+        registry.register(Box::new(violations.clone()))?;
+        registry.register(Box::new(workloads.clone()))?;
+        registry.register(Box::new(scan_seconds.clone()))?;
+        registry.register(Box::new(scanned.clone()))?;
         registry.register(Box::new(build))?;
         registry.register(Box::new(leading.clone()))?;
         registry.register(Box::new(passes.clone()))?;
@@ -97,7 +131,19 @@ impl Metrics {
         registry.register(Box::new(api_calls.clone()))?;
         registry.register(Box::new(policies.clone()))?;
         registry.register(Box::new(native_objects.clone()))?;
-        let inner = Inner { registry, leading, passes, pass_seconds, api_calls, policies, native_objects };
+        let inner = Inner {
+            registry,
+            leading,
+            passes,
+            pass_seconds,
+            api_calls,
+            policies,
+            native_objects,
+            violations,
+            workloads,
+            scan_seconds,
+            scanned,
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -127,6 +173,35 @@ impl Metrics {
     /// How many native objects of a kind the policies come to.
     pub fn native_objects(&self, kind: &str, count: usize) {
         self.inner.native_objects.with_label_values(&[kind]).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Some workloads were judged again; what everything comes to now.
+    pub fn scanned(&self, duration: Duration, judged: usize, scan: &Scan, world: &World) {
+        let none: [&str; 0] = [];
+        self.inner.scan_seconds.with_label_values(&none).observe(duration.as_secs_f64());
+        self.inner.scanned.inc_by(u64::try_from(judged).unwrap_or(u64::MAX));
+        let as_gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        self.inner.workloads.reset();
+        for (id, _) in world.policies() {
+            let summary = scan.summary(id).cloned().unwrap_or_default();
+            let policy = id.to_string();
+            let of_state = |state: &str| self.inner.workloads.with_label_values(&[policy.as_str(), state]);
+            of_state("compliant").set(as_gauge(summary.compliant));
+            of_state("violating").set(as_gauge(summary.workloads - summary.compliant));
+        }
+        let mut sorts: Vec<_> = scan.violations().iter().collect();
+        sorts.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+        self.inner.violations.reset();
+        for (number, (what, count)) in sorts.into_iter().enumerate() {
+            let namespace = if number < MOST_SERIES { what.namespace.as_str() } else { "" };
+            let labels = [
+                what.policy.to_string(),
+                what.rule.id().to_owned(),
+                what.enforcement.to_string(),
+                namespace.to_owned(),
+            ];
+            self.inner.violations.with_label_values(&labels).add(as_gauge(*count));
+        }
     }
 
     /// All of them in Prometheus' text format.

@@ -8,7 +8,7 @@ pub use policy::{
     ClusterImmutablePolicy, ClusterImmutablePolicySpec, ClusterMatch, ImmutablePolicy, ImmutablePolicySpec, Match,
 };
 pub use schema::crds;
-pub use status::{ConditionType, EffectiveRuleStatus, PolicyStatus};
+pub use status::{ConditionType, EffectiveRuleStatus, PolicyStatus, RuleFindings, SummaryStatus};
 
 /// API group of every custom resource.
 pub const GROUP: &str = "immutable.dev";

@@ -1,6 +1,8 @@
 //! What the operator reports of a policy.
 
 use immutable_core::policy::{EffectiveRule, Enforcement, RuleSource};
+use immutable_core::rules::RuleId;
+use immutable_core::scan::Summary;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,7 +14,7 @@ pub struct PolicyStatus {
     /// The generation that the rest was computed from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready, Reconciling, Stalled, Enforced.
+    /// Ready, Reconciling, Stalled, Enforced, Scanned.
     #[serde(default)]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -22,10 +24,49 @@ pub struct PolicyStatus {
     /// Names of the ValidatingAdmissionPolicies and bindings that enforce it.
     #[serde(default)]
     pub native_policies: Vec<String>,
+    /// What runs in the cluster comes to; absent before it was looked at.
+    #[serde(default)]
+    pub summary: Option<SummaryStatus>,
     /// What it leaves open or judges anew, because it does not judge every kind.
     // Always written: a merge patch that leaves it out would leave old ones standing.
     #[serde(default)]
     pub gaps: Vec<String>,
+}
+
+/// What runs in the cluster comes to.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SummaryStatus {
+    /// How many workloads the policy judges.
+    pub workloads: u64,
+    /// How many of them break no rule. The others would be denied if all rules were enforced and they were created now.
+    pub compliant: u64,
+    /// How many things could not be decided, which is never a pass.
+    pub undecided: u64,
+    /// How many findings each rule has; those without are not named.
+    #[serde(default)]
+    pub findings: Vec<RuleFindings>,
+}
+
+/// How many findings a rule has.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+pub struct RuleFindings {
+    /// Its id, such as image-digest.
+    pub rule: String,
+    /// How many findings it has.
+    pub count: u64,
+}
+
+impl From<&Summary> for SummaryStatus {
+    fn from(summary: &Summary) -> Self {
+        let count = |(rule, count): (&RuleId, &u64)| RuleFindings { rule: rule.id().to_owned(), count: *count };
+        Self {
+            workloads: summary.workloads,
+            compliant: summary.compliant,
+            undecided: summary.errors,
+            findings: summary.findings.iter().map(count).collect(),
+        }
+    }
 }
 
 /// A rule that is on.
@@ -56,6 +97,8 @@ pub enum ConditionType {
     Stalled,
     /// Its denial was seen, at this generation.
     Enforced,
+    /// What runs in the cluster is judged.
+    Scanned,
 }
 
 impl ConditionType {
@@ -66,6 +109,7 @@ impl ConditionType {
             Self::Reconciling => "Reconciling",
             Self::Stalled => "Stalled",
             Self::Enforced => "Enforced",
+            Self::Scanned => "Scanned",
         }
     }
 }

@@ -1,12 +1,15 @@
 //! The operator's picture of the cluster: filled from watch events, never by listing on the way.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use immutable_core::native::{
     AdmissionBindingSpec, AdmissionPolicySpec, HASH_LABEL, Installation, MANAGED_BY, NativeKind, Observed,
     ObservedSpec, Owner, POLICIES_ANNOTATION, SOURCE_ANNOTATION, Translation, translate,
 };
 use immutable_core::policy::{Policy, PolicyId};
+use immutable_core::workload::CustomWorkload;
+use immutable_core::world::{self, NamespaceFacts, Touched, World};
 use kube::api::{DynamicObject, ObjectMeta};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -23,6 +26,8 @@ pub(super) enum Change<T> {
     Delete(T),
     /// All of them, after a start or a lost connection; what is not among them is gone.
     Reset(Vec<T>),
+    /// They cannot be watched now, and why; it is tried again.
+    Failed(String),
 }
 
 /// One watch event of any of the watched kinds.
@@ -33,22 +38,11 @@ pub(super) enum Event {
     /// of an `ImmutablePolicy`
     Policy(Change<DynamicObject>),
     /// of a namespace
-    Namespace(Change<NamespaceFacts>),
+    Namespace(Change<(String, NamespaceFacts)>),
     /// of a native object of ours
     Native(NativeKind, Change<DynamicObject>),
     /// of the ClusterRole that owns the native objects
     Owner(Change<Owner>),
-}
-
-/// What is known of a namespace.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct NamespaceFacts {
-    /// its name
-    pub name: String,
-    /// its labels
-    pub labels: BTreeMap<String, String>,
-    /// whether it is going away, so that nothing can be created there
-    pub terminating: bool,
 }
 
 /// Which object, and which of its specs.
@@ -79,7 +73,7 @@ pub(super) struct KnownPolicy {
 /// A valid policy, translated when it was last changed.
 pub(super) struct Translated {
     /// what it says
-    pub policy: Policy,
+    pub policy: Arc<Policy>,
     /// what it comes to
     pub translation: Translation,
 }
@@ -87,7 +81,7 @@ pub(super) struct Translated {
 impl KnownPolicy {
     /// What it says, where that is valid.
     pub(super) fn valid(&self) -> Option<&Policy> {
-        self.policy.as_ref().ok().map(|translated| &translated.policy)
+        self.policy.as_ref().ok().map(|translated| &*translated.policy)
     }
 }
 
@@ -96,8 +90,10 @@ pub(super) struct Cluster {
     installation: Installation,
     /// Every policy of both kinds.
     pub policies: BTreeMap<PolicyId, KnownPolicy>,
-    /// Every namespace.
-    pub namespaces: BTreeMap<String, NamespaceFacts>,
+    /// Namespaces, valid policies, and everything that carries pods.
+    pub world: World,
+    /// What of the world must be judged again.
+    touched: Touched,
     /// Every native object with our label.
     pub native: BTreeMap<(NativeKind, String), Observed>,
     /// The versions that the API server answered our own writes with.
@@ -117,9 +113,10 @@ impl Cluster {
     /// A picture of nothing yet, for an installation.
     pub(super) fn new(installation: Installation) -> Self {
         Self {
+            world: World::new(&installation.namespace),
+            touched: Touched::default(),
             installation,
             policies: BTreeMap::new(),
-            namespaces: BTreeMap::new(),
             native: BTreeMap::new(),
             written: BTreeMap::new(),
             owner: None,
@@ -144,16 +141,32 @@ impl Cluster {
                 self.seen_all("ClusterImmutablePolicy", &change);
                 let parse = |before, object: DynamicObject| known(before, &object, cluster_policy, &self.installation);
                 merge(&mut self.policies, change, |id| id.namespace.is_none(), cluster_id, parse);
+                self.tell_policies();
             }
             Event::Policy(change) => {
                 self.seen_all("ImmutablePolicy", &change);
                 let parse =
                     |before, object: DynamicObject| known(before, &object, namespaced_policy, &self.installation);
                 merge(&mut self.policies, change, |id| id.namespace.is_some(), namespaced_id, parse);
+                self.tell_policies();
             }
             Event::Namespace(change) => {
                 self.seen_all("Namespace", &change);
-                merge(&mut self.namespaces, change, |_| true, |facts| facts.name.clone(), |_, facts| facts);
+                match change {
+                    Change::Apply((name, facts)) => self.change(world::Change::Namespace(name, Some(facts))),
+                    Change::Delete((name, _)) => self.change(world::Change::Namespace(name, None)),
+                    Change::Reset(namespaces) => {
+                        let is_there = |name: &&String| !namespaces.iter().any(|(there, _)| there == *name);
+                        let gone: Vec<String> = self.world.namespaces().keys().filter(is_there).cloned().collect();
+                        for name in gone {
+                            self.change(world::Change::Namespace(name, None));
+                        }
+                        for (name, facts) in namespaces {
+                            self.change(world::Change::Namespace(name, Some(facts)));
+                        }
+                    }
+                    Change::Failed(_) => {}
+                }
             }
             Event::Native(kind, change) => {
                 self.seen_all(if kind == NativeKind::Policy { NATIVE_POLICY } else { NATIVE_BINDING }, &change);
@@ -168,8 +181,51 @@ impl Cluster {
                     Change::Apply(owner) => Some(owner),
                     Change::Delete(_) => None,
                     Change::Reset(owners) => owners.into_iter().next(),
+                    Change::Failed(_) => self.owner.take(),
                 };
             }
+        }
+    }
+
+    /// Takes in a change of the world.
+    pub(super) fn change(&mut self, change: world::Change) {
+        self.touched.merge(self.world.apply(change));
+    }
+
+    /// The custom workloads that valid policies declare.
+    pub(super) fn custom_workloads(&self) -> Vec<CustomWorkload> {
+        self.world.policies().flat_map(|(_, policy)| policy.custom_workloads()).cloned().collect()
+    }
+
+    /// Has everything judged anew, whatever happened.
+    pub(super) fn touch_all(&mut self) {
+        self.touched.merge(Touched { all: true, ..Touched::default() });
+    }
+
+    /// What must be judged again since this was last asked.
+    pub(super) fn take_touched(&mut self) -> Touched {
+        std::mem::take(&mut self.touched)
+    }
+
+    /// Tells the world of valid policies that are new, other, or gone.
+    fn tell_policies(&mut self) {
+        let gone = self.world.policies().map(|(id, _)| id.clone());
+        let gone: Vec<PolicyId> =
+            gone.filter(|id| self.policies.get(id).and_then(KnownPolicy::valid).is_none()).collect();
+        let is_new = |id: &PolicyId, policy: &Arc<Policy>| {
+            !self.world.policy(id).is_some_and(|known| Arc::ptr_eq(known, policy))
+        };
+        let new: Vec<(PolicyId, Arc<Policy>)> = self
+            .policies
+            .iter()
+            .filter_map(|(id, known)| Some((id.clone(), Arc::clone(&known.policy.as_ref().ok()?.policy))))
+            .filter(|(id, policy)| is_new(id, policy))
+            .collect();
+        for id in gone {
+            self.change(world::Change::Policy(id, None));
+        }
+        for (id, policy) in new {
+            self.change(world::Change::Policy(id, Some(policy)));
         }
     }
 
@@ -222,6 +278,8 @@ fn merge<K: Ord, T, V>(
                 map.insert(key, value);
             }
         }
+        // What is known of them stays.
+        Change::Failed(_) => {}
     }
 }
 
@@ -273,7 +331,8 @@ fn known(
     if let Some(spec) = object.data.get("spec") {
         value["spec"] = spec.clone();
     }
-    let policy = parse(value).map(|policy| Translated { translation: translate(&policy, installation), policy });
+    let policy = parse(value)
+        .map(|policy| Translated { translation: translate(&policy, installation), policy: Arc::new(policy) });
     KnownPolicy { version, policy, status }
 }
 

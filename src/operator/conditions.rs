@@ -2,12 +2,13 @@
 
 use immutable_core::native::Compiled;
 use immutable_core::policy::{Enforcement, Policy};
+use immutable_core::scan::Summary;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::cluster::KnownPolicy;
 use super::proof::ProofState;
-use crate::api::{ConditionType, EffectiveRuleStatus, PolicyStatus};
+use crate::api::{ConditionType, EffectiveRuleStatus, PolicyStatus, SummaryStatus};
 
 /// How long a message of a condition may be; the API server takes 32 KiB.
 const LONGEST_MESSAGE: usize = 1024;
@@ -31,13 +32,17 @@ pub(super) struct Seen<'a> {
     pub progress: Progress,
     /// What the last proof said.
     pub proof: &'a ProofState,
+    /// What runs comes to; none before it was looked at.
+    pub scan: Option<&'a Summary>,
+    /// The kinds that cannot be watched, with the reason.
+    pub unwatched: &'a [String],
 }
 
 /// The status of a policy, with the times of conditions that have not changed.
 pub(super) fn status(known: &KnownPolicy, seen: &Seen<'_>, now: Timestamp) -> PolicyStatus {
     let mut status = PolicyStatus { observed_generation: Some(known.version.generation), ..PolicyStatus::default() };
     let mut conditions = Vec::new();
-    match known.policy.as_ref().map(|translated| &translated.policy) {
+    match known.policy.as_ref().map(|translated| &*translated.policy) {
         Err(problems) => {
             let message = problems.join("; ");
             conditions.push((ConditionType::Ready, "False", "InvalidPolicy", message.clone()));
@@ -54,6 +59,8 @@ pub(super) fn status(known: &KnownPolicy, seen: &Seen<'_>, now: Timestamp) -> Po
             }
             readiness(policy, &seen.progress, now, &mut conditions);
             conditions.push(enforced(policy, seen, now));
+            conditions.push(scanned(seen));
+            status.summary = seen.scan.map(SummaryStatus::from);
         }
     }
     status.conditions = conditions.into_iter().map(|condition| dated(condition, known, now)).collect();
@@ -122,6 +129,15 @@ fn enforced(policy: &Policy, seen: &Seen<'_>, now: Timestamp) -> Draft {
         }
     };
     (ConditionType::Enforced, status, reason, message)
+}
+
+fn scanned(seen: &Seen<'_>) -> Draft {
+    let (status, reason, message) = match seen.scan {
+        None => ("Unknown", "Progressing", "what runs in the cluster is being read".to_owned()),
+        Some(_) if !seen.unwatched.is_empty() => ("False", "KindUnwatched", seen.unwatched.join("; ")),
+        Some(_) => ("True", "Scanned", "everything that carries pods is judged as it changes".to_owned()),
+    };
+    (ConditionType::Scanned, status, reason, message)
 }
 
 /// A condition with the time of its last change: that of the stored one where the status is the same.

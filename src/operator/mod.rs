@@ -7,6 +7,7 @@ mod proof;
 mod reconcile;
 mod server;
 mod watch;
+mod workloads;
 mod write;
 
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use immutable_core::native::Installation;
+use immutable_core::world;
 use kube::{Client, Config};
 use tokio::sync::watch as channel;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +26,7 @@ use cluster::Cluster;
 use leader::{Leadership, leads};
 use reconcile::Reconciler;
 use server::Health;
+use workloads::Workloads;
 pub use write::{WriteError, set_suspension};
 
 /// The namespace where none is known from the pod.
@@ -125,6 +128,7 @@ async fn work(
     metrics: &Metrics,
 ) {
     let mut events = watch::events(client, installation);
+    let mut workloads = Workloads::new(client.clone());
     let mut cluster = Cluster::new(installation.clone());
     let mut due = tokio::time::Instant::now();
     loop {
@@ -132,6 +136,13 @@ async fn work(
             event = events.next() => {
                 let Some(event) = event else { return };
                 cluster.apply(event);
+                for kind in workloads.follow(&cluster.custom_workloads(), cluster.world.keeps_what_is_made()) {
+                    cluster.change(world::Change::Forgotten(kind));
+                }
+                due = due.min(tokio::time::Instant::now() + SETTLE);
+            }
+            change = workloads.next() => {
+                cluster.change(change);
                 due = due.min(tokio::time::Instant::now() + SETTLE);
             }
             changed = is_leading.changed() => {
@@ -142,6 +153,7 @@ async fn work(
                 metrics.leading(leading);
                 if leading {
                     reconciler.new_term();
+                    cluster.touch_all();
                 }
                 due = tokio::time::Instant::now();
             }
@@ -151,7 +163,8 @@ async fn work(
                 if cluster.is_complete() {
                     health.ready();
                     if leads(&is_leading) {
-                        let next = reconciler.pass(&mut cluster).await;
+                        let is_scannable = cluster.world.missing(workloads.kinds()).is_empty();
+                        let next = reconciler.pass(&mut cluster, is_scannable).await;
                         due = tokio::time::Instant::now() + next.min(Duration::from_secs(10));
                     }
                 } else {

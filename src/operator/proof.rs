@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use immutable_core::native::{Compiled, Probe};
 use immutable_core::policy::{Match, NamespaceLabels, Policy, PolicyId};
+use immutable_core::world::NamespaceFacts;
 use tokio::time::Instant;
 
-use super::cluster::NamespaceFacts;
 use super::write::Proof;
 
 /// How often a proof that succeeded is made again: a proof is of the past.
@@ -125,13 +125,13 @@ pub(super) fn target<'a>(
         return Err("nothing is enforced, or its selector can match nothing".to_owned());
     };
     namespaces
-        .values()
-        .filter(|facts| !facts.terminating)
-        .find(|facts| {
+        .iter()
+        .filter(|(_, facts)| !facts.terminating)
+        .find(|(name, facts)| {
             let labels = NamespaceLabels::Known(&facts.labels);
-            policy.matches_namespace(&facts.name, labels, Some(operator_namespace)) == Match::Yes
+            policy.matches_namespace(name, labels, Some(operator_namespace)) == Match::Yes
         })
-        .map(|facts| (probe, facts.name.clone()))
+        .map(|(name, _)| (probe, name.clone()))
         .ok_or_else(|| "no namespace matches, so there is nothing to deny".to_owned())
 }
 

@@ -8,6 +8,7 @@ use immutable_core::native::{
     Compilation, Compiled, Installation, Intent, NativeKind, NativeObject, Observed, ObservedSpec, Probe, link, plan,
 };
 use immutable_core::policy::PolicyId;
+use immutable_core::scan::Scan;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -25,6 +26,10 @@ const TOO_EARLY: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_secs(2);
 /// How long at most, when it fails again and again.
 const LAST_RETRY: Duration = Duration::from_secs(30);
+/// How often everything is judged from the start.
+const FULL_SCAN: Duration = Duration::from_secs(600);
+/// How often the summary of a policy is written at most.
+const SUMMARY_INTERVAL: Duration = Duration::from_secs(10);
 /// How many writes are under way at once.
 const WRITES_AT_ONCE: usize = 4;
 /// How many proofs one pass makes, so that a thousand policies do not make a burst.
@@ -44,6 +49,12 @@ pub(super) struct Reconciler {
     failures: BTreeMap<Key, Failure>,
     /// How many passes have failed in a row.
     failed_passes: u32,
+    /// What runs, judged.
+    scan: Scan,
+    /// When everything was judged from the start, if it was.
+    scanned: Option<Instant>,
+    /// When the summary of each policy was last written.
+    summarised: BTreeMap<PolicyId, Instant>,
 }
 
 type Key = (NativeKind, String);
@@ -73,6 +84,9 @@ impl Reconciler {
             waiting: BTreeSet::new(),
             failures: BTreeMap::new(),
             failed_passes: 0,
+            scan: Scan::default(),
+            scanned: None,
+            summarised: BTreeMap::new(),
         }
     }
 
@@ -83,14 +97,16 @@ impl Reconciler {
         self.waiting.clear();
         self.failures.clear();
         self.failed_passes = 0;
+        self.scan = Scan::default();
+        self.scanned = None;
     }
 
-    /// One pass; returns when the next is due if nothing happens.
-    pub(super) async fn pass(&mut self, cluster: &mut Cluster) -> Duration {
+    /// One pass; returns when the next is due if nothing happens. What runs is judged only when all of it is known.
+    pub(super) async fn pass(&mut self, cluster: &mut Cluster, is_scannable: bool) -> Duration {
         let started = Instant::now();
         let now = Timestamp::now();
         let valid = cluster.policies.values().filter_map(|known| known.policy.as_ref().ok());
-        let translated = valid.map(|valid| (&valid.policy, &valid.translation));
+        let translated = valid.map(|valid| (&*valid.policy, &valid.translation));
         let mut compilation = link(translated, &self.installation, now);
         // What cannot be read any more keeps what enforced it before.
         for (id, known) in &cluster.policies {
@@ -106,6 +122,9 @@ impl Reconciler {
         let settled_now = self.settled(&compilation);
         if settled_now != settled {
             self.write(cluster, &compilation, &settled_now).await;
+        }
+        if is_scannable {
+            self.scan(cluster);
         }
         let failed = self.report(cluster, &compilation, now).await || !self.failures.is_empty();
         self.failed_passes = if failed { self.failed_passes.saturating_add(1) } else { 0 };
@@ -123,6 +142,21 @@ impl Reconciler {
                 && (compiled.probe.is_none() || self.proofs.is_settled(id, compiled))
         };
         policies.filter(|(id, compiled)| is_settled(id, compiled)).map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Judges again what has changed, and at an interval everything: a mistake must not live for ever.
+    fn scan(&mut self, cluster: &mut Cluster) {
+        let started = Instant::now();
+        if self.scanned.is_none_or(|scanned| started.duration_since(scanned) >= FULL_SCAN) {
+            cluster.touch_all();
+            self.scanned = Some(started);
+        }
+        let touched = cluster.take_touched();
+        if touched.is_empty() {
+            return;
+        }
+        let judged = self.scan.update(&cluster.world, &touched);
+        self.metrics.scanned(started.elapsed(), judged, &self.scan, &cluster.world);
     }
 
     fn count(&self, cluster: &Cluster, compilation: &Compilation) {
@@ -224,7 +258,7 @@ impl Reconciler {
                 }
             };
             let Some(policy) = cluster.policies.get(id).and_then(KnownPolicy::valid) else { continue };
-            let target = target(policy, compiled, &cluster.namespaces, &self.installation.namespace);
+            let target = target(policy, compiled, cluster.world.namespaces(), &self.installation.namespace);
             // A namespace may have come for a policy that had none.
             let has_come = target.is_ok() && matches!(self.proofs.state(id, compiled), ProofState::NothingToProve(_));
             if !(has_come || self.proofs.is_due(id, compiled, now)) {
@@ -261,14 +295,26 @@ impl Reconciler {
     /// Writes the statuses that have changed; returns whether a write failed.
     async fn report(&mut self, cluster: &mut Cluster, compilation: &Compilation, now: Timestamp) -> bool {
         let mut changed = Vec::new();
+        self.summarised.retain(|id, _| cluster.policies.contains_key(id));
+        let unwatched: Vec<String> =
+            cluster.world.unwatched().map(|(kind, why)| format!("{} {kind}: {why}", kind.api_version())).collect();
         for (id, known) in &cluster.policies {
             let compiled = compilation.policies.get(id);
             let seen = Seen {
                 compiled,
                 progress: compiled.map_or(Progress::Done, |compiled| self.progress(cluster, id, compiled)),
                 proof: compiled.map_or(&ProofState::Pending, |compiled| self.proofs.state(id, compiled)),
+                scan: self.scanned.and_then(|_| self.scan.summary(id)),
+                unwatched: &unwatched,
             };
-            let status = status(known, &seen, now);
+            let mut status = status(known, &seen, now);
+            let is_due = self.summarised.get(id).is_none_or(|last| last.elapsed() >= SUMMARY_INTERVAL);
+            if !is_due && known.status.summary.is_some() {
+                status.summary.clone_from(&known.status.summary);
+            }
+            if status.summary != known.status.summary {
+                self.summarised.insert(id.clone(), Instant::now());
+            }
             if status != known.status {
                 changed.push((id.clone(), known.version.uid.clone(), status));
             }

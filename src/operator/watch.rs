@@ -10,10 +10,12 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, watcher};
 use kube::{Client, ResourceExt};
 
-use super::cluster::{Change, Event, NamespaceFacts};
+use immutable_core::world::NamespaceFacts;
+
+use super::cluster::{Change, Event};
 
 /// How many objects a list asks for at once: it decides the peak of memory at the start.
-const PAGE_SIZE: u32 = 100;
+pub(super) const PAGE_SIZE: u32 = 100;
 
 /// Every watch of the operator, as one stream of events.
 pub(super) fn events(client: &Client, installation: &Installation) -> BoxStream<'static, Event> {
@@ -63,17 +65,19 @@ pub(super) fn native_resource(kind: NativeKind) -> ApiResource {
 }
 
 /// The changes of one kind, already narrowed to what is kept of it.
-fn changes<K, T>(
+pub(super) fn changes<K, T, F>(
     api: Api<K>,
     config: watcher::Config,
-    what: &'static str,
-    narrow: impl Fn(K) -> T + Send + Copy + 'static,
-) -> impl futures::Stream<Item = Change<T>> + Send
+    what: &str,
+    narrow: F,
+) -> impl futures::Stream<Item = Change<T>> + Send + use<K, T, F>
 where
     K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
     T: Send + 'static,
+    F: Fn(K) -> T + Send + 'static,
 {
     let mut initial = Vec::new();
+    let what = what.to_owned();
     watcher(api, config).default_backoff().filter_map(move |event| {
         let change = match event {
             Ok(watcher::Event::Init) => {
@@ -89,7 +93,7 @@ where
             Ok(watcher::Event::Delete(object)) => Some(Change::Delete(narrow(object))),
             Err(error) => {
                 tracing::warn!(kind = what, %error, "watch failed; it is tried again");
-                None
+                Some(Change::Failed(error.to_string()))
             }
         };
         std::future::ready(change)
@@ -108,16 +112,17 @@ fn owner_changes(
     .map(|change| match change {
         Change::Apply((false, owner)) => Change::Apply(owner),
         Change::Apply((true, owner)) | Change::Delete((_, owner)) => Change::Delete(owner),
+        Change::Failed(why) => Change::Failed(why),
         Change::Reset(owners) => {
             Change::Reset(owners.into_iter().filter(|(going, _)| !going).map(|(_, owner)| owner).collect())
         }
     })
 }
 
-fn namespace_facts(object: PartialObjectMeta<Namespace>) -> NamespaceFacts {
-    NamespaceFacts {
-        name: object.name_any(),
+fn namespace_facts(object: PartialObjectMeta<Namespace>) -> (String, NamespaceFacts) {
+    let facts = NamespaceFacts {
         terminating: object.metadata.deletion_timestamp.is_some(),
-        labels: object.metadata.labels.unwrap_or_default(),
-    }
+        labels: object.metadata.labels.clone().unwrap_or_default(),
+    };
+    (object.name_any(), facts)
 }

@@ -12,6 +12,7 @@ mod process;
 mod proof;
 mod repair;
 mod rights;
+mod scan;
 mod system;
 mod validation;
 mod workloads;

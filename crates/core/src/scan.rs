@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::evaluate::{Certainty, Facts, evaluate};
-use crate::policy::{Enforcement, Policy, PolicyId};
+use crate::policy::{Enforcement, PolicyId};
 use crate::rules::RuleId;
 use crate::world::{Content, Judged, Touched, WorkloadKey, World};
 
@@ -172,7 +172,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::policy::{ControllerCreated, NamespaceMatch, PolicyDraft, Profile};
+    use crate::policy::{ControllerCreated, NamespaceMatch, Policy, PolicyDraft, Profile};
     use crate::selector::LabelSelector;
     use crate::workload::{Kind, Workload, WorkloadKind};
     use crate::world::{Change, NamespaceFacts, Object};
@@ -208,7 +208,7 @@ mod tests {
             manifest["spec"] = json!({"template": {"spec": spec}});
         }
         let workload = Workload::read(&manifest, kind.api_version(), kind.name(), &[]).unwrap().unwrap();
-        let namespace = if uid % 2 == 0 { "shop" } else { "web" };
+        let namespace = if uid.is_multiple_of(2) { "shop" } else { "web" };
         let key =
             WorkloadKey { kind: WorkloadKind::BuiltIn(kind), namespace: namespace.to_owned(), name: name.to_owned() };
         let controller = controller.map(|uid| uid.to_string());

@@ -71,6 +71,8 @@ pub enum Change {
     Workloads(WorkloadKind, Vec<(WorkloadKey, Object)>),
     /// A kind cannot be watched, and why: what is known of it may be old.
     Unwatched(WorkloadKind, String),
+    /// A kind is watched no more, since no policy asks for it.
+    Forgotten(WorkloadKind),
 }
 
 /// What must be judged again after a change.
@@ -177,6 +179,11 @@ impl World {
                 self.seen.insert(kind, Seen::All);
                 touched
             }
+            Change::Forgotten(kind) => {
+                let touched = self.apply(Change::Workloads(kind.clone(), Vec::new()));
+                self.seen.remove(&kind);
+                touched
+            }
             Change::Unwatched(kind, why) => {
                 self.seen.insert(kind, Seen::Unwatched(why));
                 Touched::default()
@@ -242,6 +249,11 @@ impl World {
     /// Every valid policy.
     pub fn policies(&self) -> impl Iterator<Item = (&PolicyId, &Policy)> {
         self.policies.iter().map(|(id, policy)| (id, &**policy))
+    }
+
+    /// One valid policy.
+    pub fn policy(&self, id: &PolicyId) -> Option<&Arc<Policy>> {
+        self.policies.get(id)
     }
 
     /// The namespaces.
