@@ -277,6 +277,25 @@ fn a_policy_of_one_namespace_is_of_the_one_that_was_named() -> Result<()> {
 }
 
 #[test]
+fn a_rule_with_nothing_behind_it_is_on() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let spec = "\n  enforcement: Enforce\n  rules:\n    imageTag:\n    privileged: {}";
+    let policy = policy(folder.path(), "null", "ClusterImmutablePolicy", spec)?;
+    let output = check(&["--policy", &policy], &pod("{name: web}", MUTABLE))?;
+    ensure!(output.code == 1 && output.stdout.contains("image-tag"), "{}{}", output.stdout, output.stderr);
+    Ok(())
+}
+
+#[test]
+fn whatever_has_items_is_a_list_as_for_kubectl() -> Result<()> {
+    let bad = pod("{name: web}", MUTABLE).replace('\n', "\n  ");
+    let list = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: x}}\nitems:\n- {bad}\n");
+    let output = check(&[], &list)?;
+    ensure!(output.code == 1, "{}{}", output.stdout, output.stderr);
+    Ok(())
+}
+
+#[test]
 fn an_unrendered_template_in_quotes_is_an_error() -> Result<()> {
     let good = "{containers: [{name: app, image: x}]}";
     for (metadata, spec) in [

@@ -104,7 +104,7 @@ impl Context<'_> {
     pub(super) fn judge(&self, object: &Object<'_>) -> Judged {
         let declares = |policy: &Policy| {
             let mut custom = policy.custom_workloads().iter();
-            custom.any(|custom| custom.api_version == object.api_version() && custom.kind == object.kind())
+            custom.any(|custom| custom.declares(object.api_version(), object.kind()))
         };
         let read = |custom: &[&CustomWorkload]| {
             let workload = Workload::read(object.node(), object.api_version(), object.kind(), custom);

@@ -123,7 +123,11 @@ impl<'tree> Walk<'_, 'tree> {
                 return;
             }
         }
-        let items = kind.strip_suffix("List").and_then(|item_kind| Some((item_kind, node.get("items")?)));
+        // kubectl takes whatever has items for a list, and creates what they are.
+        let item_kind = kind.strip_suffix("List").unwrap_or_default();
+        let items =
+            node.get("items").filter(|items| kind.ends_with("List") || matches!(items.value(), Value::Sequence(_)));
+        let items = items.map(|items| (item_kind, items));
         let Some((item_kind, items)) = items else {
             if kind != "List" {
                 (self.found)(Found::Object(Object { file: self.file, node, pointer, api_version, kind }));

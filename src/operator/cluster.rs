@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use immutable_core::native::{
     AdmissionBindingSpec, AdmissionPolicySpec, HASH_LABEL, Installation, MANAGED_BY, NativeKind, Observed,
-    ObservedSpec, Owner, POLICIES_ANNOTATION, SOURCE_ANNOTATION, Translation, translate,
+    ObservedOwner, ObservedSpec, Owner, POLICIES_ANNOTATION, SOURCE_ANNOTATION, Translation, translate,
 };
 use immutable_core::policy::{Policy, PolicyId};
 use immutable_core::workload::CustomWorkload;
@@ -346,7 +346,11 @@ fn native(kind: NativeKind, object: &DynamicObject, written: Option<&Version>) -
     let annotation = |key: &str| metadata.annotations.as_ref().and_then(|annotations| annotations.get(key).cloned());
     let label = |key: &str| metadata.labels.as_ref().and_then(|labels| labels.get(key).map(String::as_str));
     let references = metadata.owner_references.iter().flatten();
-    let owners = references.filter(|reference| reference.kind == "ClusterRole").map(|reference| reference.uid.clone());
+    let owners = references.map(|reference| ObservedOwner {
+        what: format!("{}/{}", reference.kind, reference.name),
+        uid: reference.uid.clone(),
+        is_more: reference.controller == Some(true) || reference.block_owner_deletion == Some(true),
+    });
     let labelled = label(MANAGED_BY.0) == Some(MANAGED_BY.1) && label(HASH_LABEL) == name.split('-').nth(1);
     let as_written = written == Some(&Version::of(metadata));
     let spec = object.data.get("spec").cloned().unwrap_or_default();

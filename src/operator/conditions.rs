@@ -3,6 +3,7 @@
 use immutable_core::native::Compiled;
 use immutable_core::policy::{Enforcement, Policy};
 use immutable_core::scan::Summary;
+use immutable_core::workload::WorkloadKind;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
@@ -35,7 +36,7 @@ pub(super) struct Seen<'a> {
     /// What runs comes to; none before it was looked at.
     pub scan: Option<&'a Summary>,
     /// The kinds that cannot be watched, with the reason.
-    pub unwatched: &'a [String],
+    pub unwatched: &'a [(&'a WorkloadKind, &'a str)],
 }
 
 /// The status of a policy, with the times of conditions that have not changed.
@@ -56,6 +57,11 @@ pub(super) fn status(known: &KnownPolicy, seen: &Seen<'_>, now: Timestamp) -> Po
                 status.native_policies =
                     compiled.admission_policies.iter().chain(&compiled.bindings).cloned().collect();
                 status.gaps.clone_from(&compiled.gaps);
+                let custom = seen.unwatched.iter().filter(|(kind, _)| kind.built_in().is_none());
+                status.gaps.extend(custom.map(|(kind, _)| {
+                    let served = format!("{} {kind} cannot be watched", kind.api_version());
+                    format!("{served}: if it is not served so, no template of it is judged, and its controllerUser is excused")
+                }));
             }
             readiness(policy, &seen.progress, now, &mut conditions);
             conditions.push(enforced(policy, seen, now));
@@ -134,7 +140,10 @@ fn enforced(policy: &Policy, seen: &Seen<'_>, now: Timestamp) -> Draft {
 fn scanned(seen: &Seen<'_>) -> Draft {
     let (status, reason, message) = match seen.scan {
         None => ("Unknown", "Progressing", "what runs in the cluster is being read".to_owned()),
-        Some(_) if !seen.unwatched.is_empty() => ("False", "KindUnwatched", seen.unwatched.join("; ")),
+        Some(_) if !seen.unwatched.is_empty() => {
+            let kinds = seen.unwatched.iter().map(|(kind, why)| format!("{} {kind}: {why}", kind.api_version()));
+            ("False", "KindUnwatched", kinds.collect::<Vec<_>>().join("; "))
+        }
         Some(_) => ("True", "Scanned", "everything that carries pods is judged as it changes".to_owned()),
     };
     (ConditionType::Scanned, status, reason, message)

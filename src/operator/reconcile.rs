@@ -7,8 +7,9 @@ use futures::StreamExt;
 use immutable_core::native::{
     Compilation, Compiled, Installation, Intent, NativeKind, NativeObject, Observed, ObservedSpec, Probe, link, plan,
 };
-use immutable_core::policy::PolicyId;
+use immutable_core::policy::{Policy, PolicyId};
 use immutable_core::scan::Scan;
+use immutable_core::workload::WorkloadKind;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -296,9 +297,17 @@ impl Reconciler {
     async fn report(&mut self, cluster: &mut Cluster, compilation: &Compilation, now: Timestamp) -> bool {
         let mut changed = Vec::new();
         self.summarised.retain(|id, _| cluster.policies.contains_key(id));
-        let unwatched: Vec<String> =
-            cluster.world.unwatched().map(|(kind, why)| format!("{} {kind}: {why}", kind.api_version())).collect();
         for (id, known) in &cluster.policies {
+            // The custom kinds of other policies are no matter of this one.
+            let declared = known.valid().map(Policy::custom_workloads).unwrap_or_default();
+            let concerns = |kind: &WorkloadKind| match kind {
+                WorkloadKind::BuiltIn(_) => true,
+                WorkloadKind::Custom { api_version, kind } => {
+                    declared.iter().any(|custom| custom.api_version == *api_version && custom.kind == *kind)
+                }
+            };
+            let unwatched: Vec<(&WorkloadKind, &str)> =
+                cluster.world.unwatched().filter(|(kind, _)| concerns(kind)).collect();
             let compiled = compilation.policies.get(id);
             let seen = Seen {
                 compiled,

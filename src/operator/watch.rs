@@ -120,9 +120,10 @@ fn owner_changes(
 }
 
 fn namespace_facts(object: PartialObjectMeta<Namespace>) -> (String, NamespaceFacts) {
+    let name = object.name_any();
     let facts = NamespaceFacts {
         terminating: object.metadata.deletion_timestamp.is_some(),
-        labels: object.metadata.labels.clone().unwrap_or_default(),
+        labels: object.metadata.labels.unwrap_or_default(),
     };
-    (object.name_any(), facts)
+    (name, facts)
 }

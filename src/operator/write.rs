@@ -157,8 +157,9 @@ impl Writer {
         if known.is_none()
             && let Some(stored) = self.call("get", object.kind().name(), api.get_opt(object.name())).await?
         {
+            // Without any it is ours, damaged: its name is made of what it enforces.
             let source = stored.annotations().get(SOURCE_ANNOTATION);
-            if source.map(String::as_str) != Some(object.source()) && !is_ours(&stored, &owner) {
+            if source.is_some_and(|source| source != object.source()) {
                 return Err(WriteError::NotOurs { kind: object.kind().name(), name: object.name().to_owned() });
             }
         }
@@ -174,7 +175,7 @@ impl Writer {
         // An apply leaves what others added to a list, a match condition or an action, beside what is ours. That
         // can switch off what is enforced, and can be refused as a whole.
         match apply().await {
-            Ok(stored) if stored.data.get("spec") == manifest.get("spec") => Ok(stored),
+            Ok(stored) if stored.data.get("spec") == manifest.get("spec") && is_owned_by(&stored, &owner) => Ok(stored),
             Ok(stored) => self.replace_spec(object, &manifest, &stored.metadata).await,
             Err(error) if error.code() == 422 => {
                 let decided_on = known.map(|known| ObjectMeta {
@@ -202,7 +203,11 @@ impl Writer {
         if let Some(fields) = spec.as_object_mut() {
             fields.insert("$patch".to_owned(), Value::from("replace"));
         }
-        let metadata = serde_json::json!({"uid": decided_on.uid, "resourceVersion": decided_on.resource_version});
+        let mut owners = manifest["metadata"]["ownerReferences"].as_array().cloned().unwrap_or_default();
+        owners.insert(0, serde_json::json!({"$patch": "replace"}));
+        let metadata = serde_json::json!({
+            "uid": decided_on.uid, "resourceVersion": decided_on.resource_version, "ownerReferences": owners,
+        });
         let patch = Patch::Strategic(serde_json::json!({"metadata": metadata, "spec": spec}));
         let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let api = self.native(object.kind());
@@ -285,12 +290,10 @@ async fn within_deadline<T>(future: impl Future<Output = kube::Result<T>>) -> Re
     }
 }
 
-/// Whether it carries our label or our owner: then a missing source is damage to repair, not somebody else's object.
-fn is_ours(object: &DynamicObject, owner: &Owner) -> bool {
-    let (key, value) = immutable_core::native::MANAGED_BY;
-    let has_label = object.labels().get(key).is_some_and(|label| label == value);
-    let is_owned = object.owner_references().iter().any(|reference| reference.uid == owner.uid);
-    !object.annotations().contains_key(SOURCE_ANNOTATION) && (has_label || is_owned)
+/// Whether it has our owner, as we write it, and no other.
+fn is_owned_by(object: &DynamicObject, owner: &Owner) -> bool {
+    matches!(object.owner_references(), [only] if only.uid == owner.uid && only.name == owner.name
+        && only.controller != Some(true) && only.block_owner_deletion != Some(true))
 }
 
 fn is_not_found(error: &kube::Error) -> bool {

@@ -196,6 +196,28 @@ async fn taking_the_label_off_and_on_again_does_not_help() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_debug_container_that_was_added_out_of_scope_keeps_the_label_off() -> Result<()> {
+    let mut spec = json!({"enforcement": "Enforce", "rules": {"imageTag": {}, "privileged": {}}});
+    spec["match"] = json!({"selector": {"matchLabels": {"tier": "web"}}});
+    let (_namespace, user, policy) = guarded(spec).await?;
+    let pod = with_labels(workload("Pod", "web", GOOD), json!({"tier": "web"}));
+    create(&user, &pod).await?;
+    let label = async |value: Value| {
+        let patch = Patch::Merge(json!({"metadata": {"labels": {"tier": value}}}));
+        user.patch(Effect::Real, &pod, &patch, None).await
+    };
+    let debug = Patch::Strategic(json!({"spec": {"ephemeralContainers": [{
+        "name": "debug", "image": BAD, "securityContext": {"privileged": true},
+    }]}}));
+    denied(user.patch(Effect::Real, &pod, &debug, Some("ephemeralcontainers")).await?)?;
+    label(Value::Null).await?.accepted()?;
+    user.patch(Effect::Real, &pod, &debug, Some("ephemeralcontainers")).await?.accepted()?;
+    let message = denied(label(json!("web")).await?)?;
+    ensure!(message.contains("ephemeralContainer debug: is privileged"), "{message}");
+    policy.delete().await
+}
+
+#[tokio::test]
 async fn a_label_on_the_template_alone_is_no_way_in() -> Result<()> {
     let mut spec = image_tag();
     spec["match"] = json!({"selector": {"matchLabels": {"tier": "web"}}});

@@ -46,6 +46,11 @@ impl Policy {
         Ok(Self { requests: requests.clone(), manifest })
     }
 
+    /// A policy that is there already.
+    pub(crate) fn existing(requests: &Requests, manifest: Value) -> Self {
+        Self { requests: requests.clone(), manifest }
+    }
+
     pub(crate) fn name(&self) -> &str {
         self.manifest["metadata"]["name"].as_str().unwrap_or_default()
     }

@@ -49,8 +49,14 @@ async fn what_others_change_or_delete_is_restored() -> Result<()> {
         bindings.clone().find(|binding| binding.spec.policy_name == *compiled).context("no binding of it")?.name_any();
     let metadata = |change: Value| json!({"metadata": change});
     let everything = json!({"labels": null, "annotations": null, "ownerReferences": null});
+    let mut owner = json!(before.policies[compiled].owner_references()[0]);
+    owner["name"] = json!("somebody");
+    owner["controller"] = json!(true);
+    let condition_added = json!([{"name": "never", "expression": "false"}]);
     let of_both = [
         ("deleted", Value::Null),
+        ("everything stripped", metadata(everything.clone())),
+        ("the owner renamed, and made a controller", metadata(json!({"ownerReferences": [owner]}))),
         ("the label stripped", metadata(json!({"labels": {MANAGED_BY: null}}))),
         ("the label changed", metadata(json!({"labels": {MANAGED_BY: "somebody"}}))),
         ("the source stripped", metadata(json!({"annotations": {SOURCE: null}}))),
@@ -74,6 +80,14 @@ async fn what_others_change_or_delete_is_restored() -> Result<()> {
         ("validation weakened", json!({"spec": {"validations": [{"expression": "true"}]}})),
         ("a condition added", json!({"spec": {"matchConditions": [{"name": "never", "expression": "false"}]}})),
         ("failure policy weakened", json!({"spec": {"failurePolicy": "Ignore"}})),
+        (
+            "everything stripped and a condition added",
+            json!({"metadata": everything, "spec": {"matchConditions": condition_added.clone()}}),
+        ),
+        (
+            "another source and a condition added",
+            json!({"metadata": {"annotations": {SOURCE: "x"}}, "spec": {"matchConditions": condition_added}}),
+        ),
     ];
     let policies = of_both.iter().chain(&of_policy).map(|damage| ("ValidatingAdmissionPolicy", compiled, damage));
     let bindings =
@@ -106,11 +120,6 @@ async fn what_others_change_or_delete_is_restored() -> Result<()> {
         })
         .await?;
     }
-    // With nothing left that says whose it is, it is somebody else's: said, and not overwritten.
-    let object = named("ValidatingAdmissionPolicyBinding", &binding);
-    namespace.requests().patch(Effect::Real, &object, &Patch::Merge(metadata(everything)), None).await?.accepted()?;
-    policy.reports("Ready", "False", "WriteFailed").await?;
-    namespace.requests().delete(Effect::Real, &object).await?.accepted()?;
     policy.enforced().await?;
     policy.delete().await
 }

@@ -71,6 +71,8 @@ async fn a_kind_that_cannot_be_watched_is_named_and_stops_no_other() -> Result<(
     let stored = policy.reports("Scanned", "False", "KindUnwatched").await?;
     let message = condition(&stored, "Scanned")?["message"].as_str().context("no message")?.to_owned();
     ensure!(message.contains("nobody.example/v1 Rollout"), "{message}");
+    let gaps = stored["status"]["gaps"].to_string();
+    ensure!(gaps.contains("nobody.example/v1 Rollout cannot be watched"), "{gaps}");
     counts(&policy, 1, 0, 1).await?;
     policy.delete().await
 }

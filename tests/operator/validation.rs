@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use crate::policies::{Policy, cluster_policy};
+use crate::policies::{Policy, bound_to, cluster_policy};
 use crate::support::{Effect, Operator, TestNamespace};
 
 /// The refusal of a spec by the API server.
@@ -130,6 +130,43 @@ async fn a_bad_policy_is_refused_with_what_to_write() -> Result<()> {
     }
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     Ok(())
+}
+
+/// YAML reads a rule with nothing behind it as null, and a server-side apply that takes back all settings leaves null.
+#[tokio::test]
+async fn a_rule_that_is_named_is_on_whatever_stands_behind_it() -> Result<()> {
+    let (cluster, _) = Operator::shared().await?;
+    let namespace = cluster.namespace(&[]).await?;
+    let spec = |tags: Value| {
+        bound_to(
+            namespace.name(),
+            json!({
+                "enforcement": "Enforce", "rules": {"imageTag": tags, "privileged": {}},
+            }),
+        )
+    };
+    let manifest = |tags: Value| cluster_policy(&format!("null-{}", namespace.name()), spec(tags));
+    let apply = async |tags: Value| {
+        let manifest = manifest(tags);
+        let patch = kube::api::Patch::Apply(manifest.clone());
+        namespace.requests().patch(Effect::Real, &manifest, &patch, None).await?.accepted()
+    };
+    apply(json!({"forbiddenTags": ["dev-*"]})).await?;
+    let applied = apply(json!({})).await?;
+    ensure!(applied["spec"]["rules"].get("imageTag").is_some(), "{applied}");
+    let policy = Policy::existing(namespace.requests(), manifest(json!({})));
+    policy.enforced().await?;
+    crate::workloads::denied(
+        namespace
+            .requests()
+            .create(Effect::DryRun, &crate::workloads::workload("Pod", "web", crate::workloads::BAD))
+            .await?,
+    )?;
+    let stored = policy.stored().await?;
+    let rules = stored["status"]["effectiveRules"].as_array().context("no rules")?;
+    ensure!(rules.iter().any(|rule| rule["rule"] == "image-tag"), "{rules:?}");
+    policy.edit(json!({"rules": {"imageTag": null, "imageDigest": {}}})).await?;
+    policy.delete().await
 }
 
 #[tokio::test]

@@ -164,13 +164,13 @@ impl<'a> TemplateViews<'a> {
             })
             .collect();
         let of_containers = containers.iter().map(|(index, view)| PlacedImage {
-            view: ImageView::new(&view.container.image),
+            view: ImageView::new(&view.container.image, pod),
             about: About::Container { name: view.container.name.clone(), container_type: view.container_type },
             pointer: ImagePointer::Container(view.container_type, *index),
         });
         let of_volumes = pod.volumes.iter().enumerate().filter_map(|(index, volume)| {
             volume.image.as_ref().map(|image| PlacedImage {
-                view: ImageView::new(&image.reference),
+                view: ImageView::new(&image.reference, pod),
                 about: About::Volume(volume.name.clone()),
                 pointer: ImagePointer::Volume(index),
             })

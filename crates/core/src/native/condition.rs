@@ -81,7 +81,7 @@ fn clean(shape: &Shape, rules: &[&EffectiveRule]) -> String {
 /// True for an update that leaves every field that the rules read as it was, of an object that was in
 /// scope already: otherwise label off, bad image, label on gets through. None for shapes that know no such update.
 fn untouched(shape: &Shape, rules: &[&EffectiveRule], selector: &LabelSelector) -> Option<String> {
-    if matches!(shape, Shape::EphemeralContainers | Shape::Config(_) | Shape::Proof) {
+    if matches!(shape, Shape::EphemeralContainers | Shape::Relabelled | Shape::Config(_) | Shape::Proof) {
         // What is added is never as it was, and the others are judged when they are created.
         return None;
     }

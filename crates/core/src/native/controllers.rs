@@ -61,13 +61,14 @@ pub(crate) fn excused_users(policy: &Policy, shape: &Shape) -> Vec<String> {
 
 /// Labels that controllers add to what they make: a selector that names one is satisfied by what they make alone,
 /// and no template was judged before.
-const LABELS_OF_CONTROLLERS: [&str; 9] = [
+const LABELS_OF_CONTROLLERS: [&str; 10] = [
     "pod-template-hash",
     "pod-template-generation",
     "controller-revision-hash",
     "controller-uid",
     "job-name",
     "batch.kubernetes.io/controller-uid",
+    "batch.kubernetes.io/job-completion-index",
     "batch.kubernetes.io/job-name",
     "apps.kubernetes.io/pod-index",
     "statefulset.kubernetes.io/pod-name",

@@ -1,7 +1,7 @@
 //! Rules -> the CEL of one compiled policy.
 
 use crate::policy::EffectiveRule;
-use crate::rules::{Case, Subject, cel_printable, marks, quote};
+use crate::rules::{Case, Subject, cel_printable, image, marks, quote};
 use crate::workload::ContainerType;
 
 use super::objects::NamedExpression;
@@ -72,6 +72,7 @@ pub(super) fn shared_variables(shape: &Shape) -> Vec<NamedExpression> {
         variable("containers", shape.containers("variables.spec")),
         variable("init_names", init_names),
         variable("volumes", shape.volumes("variables.spec")),
+        variable("longest_image", longest_image()),
         variable(
             "windows",
             "has(variables.spec.os) && has(variables.spec.os.name) && variables.spec.os.name == 'windows'".to_owned(),
@@ -82,11 +83,20 @@ pub(super) fn shared_variables(shape: &Shape) -> Vec<NamedExpression> {
             "invalid_images",
             format!(
                 "variables.images.map(i, i.image).filter(i, i.size() <= {} && !{})",
-                crate::rules::image::LONGEST_IMAGE,
+                image::LONGEST,
                 crate::image::cel_is_valid("i")
             ),
         ),
     ]
+}
+
+/// How long an image may be, as `PodSpec::longest_image` says it.
+fn longest_image() -> String {
+    let places: Vec<String> = ["containers", "initContainers", "volumes"]
+        .map(|list| format!("{}.size()", optional_list("variables.spec", list)))
+        .to_vec();
+    let (longest, all) = (image::LONGEST_IMAGE, image::ALL_IMAGES);
+    format!("[{}].map(n, n * {longest} <= {all} ? {longest} : {all} / n)[0]", places.join(" + "))
 }
 
 /// The image of an image volume `v`.

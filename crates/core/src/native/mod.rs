@@ -33,7 +33,7 @@ pub use objects::{
     INSTALLATION_LABEL, MANAGED_BY, MatchResources, NamedExpression, NativeKind, NativeObject, Owner,
     POLICIES_ANNOTATION, ResourceRule, SOURCE_ANNOTATION, Validation,
 };
-pub use plan::{Intent, Observed, ObservedSpec, Plan, plan};
+pub use plan::{Intent, Observed, ObservedOwner, ObservedSpec, Plan, plan};
 
 use binding::{Wanted, namespace_selector};
 use condition::{in_scope, match_condition};
@@ -235,7 +235,7 @@ fn unit(
         _ => policy.matching.selector.clone(),
     };
     let objects = match shape {
-        Shape::Pod | Shape::EphemeralContainers => selector.clone(),
+        Shape::Pod | Shape::EphemeralContainers | Shape::Relabelled => selector.clone(),
         // The labels of a template count too, and a binding cannot select by those.
         _ => LabelSelector::default(),
     };
@@ -250,6 +250,12 @@ fn unit(
         Ok(Unit { admission_policy, level, objects: objects.clone(), probe: None })
     };
     let mut guards = exclusions(shape);
+    if *shape == Shape::Relabelled
+        && let (Some(now), Some(before)) =
+            (in_scope(shape, "object", &selector), in_scope(shape, "oldObject", &selector))
+    {
+        guards.push(format!("{now} && !({before})"));
+    }
     if objects != selector
         && let Some(now) = in_scope(shape, "object", &selector)
         && let Some(before) = in_scope(shape, "oldObject", &selector)

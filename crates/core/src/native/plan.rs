@@ -25,12 +25,30 @@ pub struct Observed {
     pub policies: Vec<String>,
     /// Whether its labels are as we write them.
     pub labels_are_ours: bool,
-    /// Uids of the ClusterRoles that own it.
-    pub owners: Vec<String>,
+    /// Who owns it: with another beside ours, garbage collection would leave it behind.
+    pub owners: Vec<ObservedOwner>,
     /// The spec as stored; none where it cannot be read.
     pub spec: Option<ObservedSpec>,
     /// The warnings of the API server's type check of a policy; none until it has checked this generation.
     pub type_check: Option<Vec<String>>,
+}
+
+/// An owner of a native object, as stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObservedOwner {
+    /// Its kind and name, `ClusterRole/immutable-operator-owner`.
+    pub what: String,
+    /// Its uid.
+    pub uid: String,
+    /// Whether it is the controller or blocks the owner's deletion, which ours does neither.
+    pub is_more: bool,
+}
+
+impl ObservedOwner {
+    /// How ours is stored.
+    pub fn of(owner: &Owner) -> Self {
+        Self { what: format!("ClusterRole/{}", owner.name), uid: owner.uid.clone(), is_more: false }
+    }
 }
 
 /// The spec of a native object as stored.
@@ -122,10 +140,17 @@ fn apply(
     object: NativeObject,
     current: impl FnOnce(&Observed) -> bool,
 ) {
-    let is_ours =
-        |stored: &Observed| stored.source.is_some() && stored.labels_are_ours && stored.owners.contains(&owner.uid);
+    let ours = ObservedOwner::of(owner);
+    let is_ours = |stored: &Observed| {
+        stored.source.as_deref() == Some(object.source()) && stored.labels_are_ours && stored.owners == [ours.clone()]
+    };
+    // With our labels and our owner, another source is damage. So is none: names are made of what is enforced.
+    let is_foreign = |stored: &Observed| {
+        stored.source.as_deref().is_some_and(|source| source != object.source())
+            && !(stored.labels_are_ours && stored.owners.contains(&ours))
+    };
     match observed.get(&(object.kind(), object.name().to_owned())) {
-        Some(stored) if stored.source.as_deref().is_some_and(|source| source != object.source()) => {
+        Some(stored) if is_foreign(stored) => {
             plan.conflicts.push((object.kind(), object.name().to_owned()));
         }
         Some(stored) if is_ours(stored) && current(stored) => {}

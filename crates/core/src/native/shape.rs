@@ -15,6 +15,8 @@ pub(crate) enum Shape {
     Pod,
     /// Ephemeral containers, which come through a subresource of Pods.
     EphemeralContainers,
+    /// Ephemeral containers of Pods that come into scope: added before, when nobody judged them.
+    Relabelled,
     /// Kinds with a pod template at `spec.template`.
     Template(Vec<Kind>),
     /// PodTemplates.
@@ -41,6 +43,9 @@ impl Shape {
     /// The shapes that a policy needs, but for the proof.
     pub(crate) fn of(policy: &Policy) -> Vec<Self> {
         let mut shapes = vec![Self::Pod, Self::EphemeralContainers];
+        if !policy.matching.selector.is_empty() {
+            shapes.push(Self::Relabelled);
+        }
         for group in [&WRITTEN_KINDS[..], &MADE_KINDS] {
             let kinds: Vec<Kind> = group.iter().copied().filter(|kind| policy.judges(*kind)).collect();
             if !kinds.is_empty() {
@@ -70,7 +75,7 @@ impl Shape {
         match self {
             Self::Strategy(kind) => checks.strategies.iter().any(|check| check.kind == *kind),
             Self::Config(kind) => checks.config.as_ref().is_some_and(|kinds| kinds.contains(kind)),
-            Self::EphemeralContainers => {
+            Self::EphemeralContainers | Self::Relabelled => {
                 let on_ephemeral = |check: &ContainerCheck| check.lists.contains(&ContainerType::EphemeralContainer);
                 !checks.images.is_empty() || checks.containers.iter().any(on_ephemeral)
             }
@@ -86,6 +91,7 @@ impl Shape {
         match self {
             Self::Pod => "pod".to_owned(),
             Self::EphemeralContainers => "ephemeralcontainers".to_owned(),
+            Self::Relabelled => "relabelled-pod".to_owned(),
             Self::Template(kinds) if kinds.iter().any(|kind| MADE_KINDS.contains(kind)) => "made-template".to_owned(),
             Self::Template(_) => "template".to_owned(),
             Self::PodTemplate => "podtemplate".to_owned(),
@@ -105,6 +111,7 @@ impl Shape {
             // request or limit, so no verdict can change by it.
             Self::Pod => vec![rule("", "v1", &both, &["pods"])],
             Self::EphemeralContainers => vec![rule("", "v1", &["UPDATE"], &["pods/ephemeralcontainers"])],
+            Self::Relabelled => vec![rule("", "v1", &["UPDATE"], &["pods"])],
             Self::Template(kinds) => ["apps", "", "batch"]
                 .into_iter()
                 .filter_map(|group| {
@@ -125,7 +132,7 @@ impl Shape {
     /// The pod spec in CEL, below `object` or `oldObject`; none for shapes that have none.
     pub(crate) fn pod_spec(&self, object: &str) -> Option<String> {
         Some(match self {
-            Self::Pod | Self::EphemeralContainers => format!("{object}.spec"),
+            Self::Pod | Self::EphemeralContainers | Self::Relabelled => format!("{object}.spec"),
             Self::Template(_) => format!("{object}.spec.template.spec"),
             Self::PodTemplate => format!("{object}.template.spec"),
             Self::CronJob => format!("{object}.spec.jobTemplate.spec.template.spec"),
@@ -139,7 +146,7 @@ impl Shape {
     pub(crate) fn template_pointers(&self) -> Vec<&str> {
         let of = |kind: Kind| kind.template_pointers().to_vec();
         match self {
-            Self::Pod | Self::EphemeralContainers | Self::Config(_) | Self::Proof => Vec::new(),
+            Self::Pod | Self::EphemeralContainers | Self::Relabelled | Self::Config(_) | Self::Proof => Vec::new(),
             Self::Template(_) => of(Kind::Deployment),
             Self::Strategy(kind) => of(*kind),
             Self::PodTemplate => of(Kind::PodTemplate),
@@ -158,7 +165,7 @@ impl Shape {
             Self::Pod | Self::Template(_) | Self::PodTemplate | Self::CronJob => {
                 &[ContainerType::Container, ContainerType::InitContainer]
             }
-            Self::EphemeralContainers => &[ContainerType::EphemeralContainer],
+            Self::EphemeralContainers | Self::Relabelled => &[ContainerType::EphemeralContainer],
             Self::Custom(..) => &ContainerType::ALL,
             Self::Strategy(_) | Self::Config(_) | Self::Proof => &[],
         }
@@ -201,7 +208,7 @@ impl Shape {
     /// The volumes that are judged here, in CEL.
     pub(crate) fn volumes(&self, spec: &str) -> String {
         match self {
-            Self::EphemeralContainers => "[]".to_owned(),
+            Self::EphemeralContainers | Self::Relabelled => "[]".to_owned(),
             Self::Custom(..) => custom::volumes(spec),
             _ => optional_list(spec, "volumes"),
         }

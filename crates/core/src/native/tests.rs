@@ -49,7 +49,7 @@ fn carry_out(cluster: &mut Cluster, intent: Intent) {
                 source: Some(object.source().to_owned()),
                 policies,
                 labels_are_ours: true,
-                owners: vec![owner().uid],
+                owners: vec![ObservedOwner::of(&owner())],
                 spec: Some(spec),
                 type_check: None,
             };

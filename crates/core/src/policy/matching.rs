@@ -93,11 +93,9 @@ impl Policy {
     ) -> Match {
         let kind = match &workload.kind {
             WorkloadKind::BuiltIn(kind) => self.judges(*kind),
-            WorkloadKind::Custom { api_version, kind } => self
-                .matching
-                .custom_workloads
-                .iter()
-                .any(|custom| custom.api_version == *api_version && custom.kind == *kind),
+            WorkloadKind::Custom { api_version, kind } => {
+                self.matching.custom_workloads.iter().any(|custom| custom.declares(api_version, kind))
+            }
         };
         // What has a template that makes pods in scope is in scope: they come from a controller, which is excused.
         let mut labels_of_all = std::iter::once(&workload.metadata.labels).chain(&workload.template_labels);

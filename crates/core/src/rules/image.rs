@@ -13,6 +13,15 @@ pub(crate) const INVALID_IMAGES: &str = "variables.invalid_images";
 /// The API server charges by length; what no registry would take is not worth its budget.
 pub(crate) const LONGEST_IMAGE: usize = 1024;
 
+/// How many characters the images of a pod may have together, so that no pod exceeds the API server's budget: where
+/// there are many images, each may be less long.
+pub(crate) const ALL_IMAGES: usize = 60_000;
+
+/// CEL variable with the length that the images of the object may have, as [`PodSpec::longest_image`].
+///
+/// [`PodSpec::longest_image`]: crate::workload::PodSpec::longest_image
+pub(crate) const LONGEST: &str = "variables.longest_image";
+
 const WRITE: &str = "write REGISTRY/NAME:TAG@sha256:DIGEST";
 
 /// A case over valid references only.
@@ -31,9 +40,9 @@ pub(crate) static INVALID: LazyLock<Vec<Case<Images>>> = LazyLock::new(|| {
     vec![
         any(|view| view.text.is_empty(), "i.image == ''", "image is missing", WRITE),
         any(
-            |view| view.text.chars().count() > LONGEST_IMAGE,
-            &format!("i.image.size() > {LONGEST_IMAGE}"),
-            &format!("image {{image}} is longer than {LONGEST_IMAGE} characters"),
+            |view| view.text.chars().count() > view.longest,
+            &format!("i.image.size() > {LONGEST}"),
+            "image {image} is longer than {longest} characters",
             WRITE,
         ),
         any(
@@ -53,12 +62,12 @@ pub(crate) static INVALID: LazyLock<Vec<Case<Images>>> = LazyLock::new(|| {
 
 /// True for an image for which none of [`INVALID`] holds, in CEL.
 pub(crate) fn is_valid_cel(image: &str) -> String {
-    format!("{image}.size() <= {LONGEST_IMAGE} && {}", crate::image::cel_is_valid(image))
+    format!("{image}.size() <= {LONGEST} && {}", crate::image::cel_is_valid(image))
 }
 
 /// The same for an image `i` of the object, where [`INVALID_IMAGES`] is known.
 pub(crate) fn is_known_to_be_valid_cel() -> String {
-    format!("i.size() <= {LONGEST_IMAGE} && !(i in {INVALID_IMAGES})")
+    format!("i.size() <= {LONGEST} && !(i in {INVALID_IMAGES})")
 }
 
 fn any(

@@ -23,6 +23,12 @@ pub use text::{Text, Value, printable, quote, quote_list};
 
 use crate::policy::{Profile, RuleEnforcement};
 
+/// A rule that is named is on, also where nothing is written behind its name: YAML reads that as null, and a
+/// server-side apply that takes back all settings leaves null.
+fn named<'de, D: serde::Deserializer<'de>, R: Rule>(deserializer: D) -> Result<Option<R>, D::Error> {
+    Ok(Some(Option::<R>::deserialize(deserializer)?.unwrap_or_default()))
+}
+
 /// A rule with its settings: what `spec.rules.<field>` holds is the rule itself.
 pub trait Rule:
     Clone + fmt::Debug + Default + PartialEq + Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static
@@ -78,7 +84,7 @@ macro_rules! rules {
         #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
         pub struct RuleSettings {
             $(
-                #[serde(skip_serializing_if = "Option::is_none")]
+                #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "named")]
                 pub $module: Option<$module::$rule>,
             )+
         }

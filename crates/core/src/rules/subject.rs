@@ -201,12 +201,14 @@ pub struct ImageView<'a> {
     pub text: &'a str,
     /// What it refers to.
     pub reference: Result<Reference<'a>, ReferenceError>,
+    /// How many characters it may have.
+    pub longest: usize,
 }
 
 impl<'a> ImageView<'a> {
-    /// Parses an image.
-    pub fn new(text: &'a str) -> Self {
-        Self { text, reference: Reference::parse(text) }
+    /// Parses an image of a pod.
+    pub fn new(text: &'a str, pod: &PodSpec) -> Self {
+        Self { text, reference: Reference::parse(text), longest: pod.longest_image() }
     }
 }
 
@@ -219,6 +221,9 @@ impl Subject for Images {
     fn value(name: &str) -> Option<Value<Self>> {
         match name {
             "image" => Some(Value::written(|view: &ImageView<'_>| view.text, "i.image")),
+            "longest" => {
+                Some(Value::own(|view: &ImageView<'_>| view.longest.to_string(), "string(variables.longest_image)"))
+            }
             // What stands before the tag.
             "untagged" => Some(Value::valid(
                 |view: &ImageView<'_>| split_tag(view.text).0,

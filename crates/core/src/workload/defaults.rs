@@ -5,7 +5,6 @@
 
 use super::kind::Kind;
 use super::pod_spec::{Container, EmptyDir, PodSpec, Resources};
-use crate::rules::image::LONGEST_IMAGE;
 
 /// Fills in what the API server would, as far as rules read it.
 pub(crate) fn fill_in(kind: Option<Kind>, pod: &mut PodSpec) {
@@ -16,9 +15,10 @@ pub(crate) fn fill_in(kind: Option<Kind>, pod: &mut PodSpec) {
     }
     // Nobody has filled in the pull policies of a custom resource, and the API server does not read images so long.
     if kind.is_none() {
+        let longest = pod.longest_image();
         let all = [&mut pod.containers, &mut pod.init_containers, &mut pod.ephemeral_containers];
         for container in all.into_iter().flatten() {
-            if container.image_pull_policy.is_none() && container.image.chars().count() > LONGEST_IMAGE {
+            if container.image_pull_policy.is_none() && container.image.chars().count() > longest {
                 container.image_pull_policy = Some("IfNotPresent".to_owned());
             }
         }

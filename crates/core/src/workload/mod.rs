@@ -62,6 +62,11 @@ impl CustomWorkload {
         self.api_version.split_once('/').map_or("", |(group, _)| group)
     }
 
+    /// Whether an object is one of these. The API server judges all versions of it, and so must be asked here.
+    pub fn declares(&self, api_version: &str, kind: &str) -> bool {
+        self.kind == kind && api_version.split_once('/').is_some_and(|(group, _)| group == self.group())
+    }
+
     /// The version in the group.
     pub fn version(&self) -> &str {
         self.api_version.split_once('/').map_or(&self.api_version, |(_, version)| version)
@@ -224,7 +229,7 @@ impl Workload {
         T: Tree<'de>,
         T::Error: fmt::Display,
     {
-        let declared = || custom.iter().filter(|custom| custom.api_version == api_version && custom.kind == kind);
+        let declared = || custom.iter().filter(|custom| custom.declares(api_version, kind));
         if declared().next().is_some() {
             let mut pointers: Vec<&str> = Vec::new();
             for pointer in declared().flat_map(|custom| &custom.pod_templates) {

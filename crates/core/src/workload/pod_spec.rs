@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::rules::image::{ALL_IMAGES, LONGEST_IMAGE};
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
@@ -71,6 +72,13 @@ pub struct PodSpec {
 }
 
 impl PodSpec {
+    /// How many characters an image may have: fewer where there are many, since the API server's budget is charged by
+    /// the length of all. Ephemeral containers come later and do not count.
+    pub fn longest_image(&self) -> usize {
+        let places = self.containers.len() + self.init_containers.len() + self.volumes.len();
+        LONGEST_IMAGE.min(ALL_IMAGES / places.max(1))
+    }
+
     /// The containers of one list.
     pub fn list(&self, container_type: ContainerType) -> &[Container] {
         match container_type {
