@@ -22,6 +22,7 @@ fn only(rule: RuleId) -> Result<Policy> {
         custom_workloads: Vec::new(),
         rules,
         controller_created: immutable_core::policy::ControllerCreated::default(),
+        exceptions: immutable_core::policy::ExceptionSettings::default(),
     }
     .validate()
     .map_err(|problems| anyhow::anyhow!("{problems:?}"))

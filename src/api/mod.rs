@@ -1,9 +1,11 @@
 //! The custom resources as they travel, and the one way from them to validated core types.
 
+mod exception;
 mod policy;
 mod schema;
 mod status;
 
+pub use exception::{ExceptedPolicy, ExceptedWorkloads, ImmutableException, ImmutableExceptionSpec, PolicyKind};
 pub use policy::{
     ClusterImmutablePolicy, ClusterImmutablePolicySpec, ClusterMatch, ImmutablePolicy, ImmutablePolicySpec, Match,
 };

@@ -1,7 +1,8 @@
 //! `ImmutablePolicy` and `ClusterImmutablePolicy`.
 
 use immutable_core::policy::{
-    ControllerCreated, Enforcement, NamespaceMatch, Policy, PolicyDraft, PolicyId, PolicyProblem, Profile, Suspension,
+    ControllerCreated, Enforcement, ExceptionSettings, NamespaceMatch, Policy, PolicyDraft, PolicyId, PolicyProblem,
+    Profile, Suspension,
 };
 use immutable_core::rules::RuleSettings;
 use immutable_core::schema::validations;
@@ -55,6 +56,9 @@ macro_rules! policy_kind {
             pub rules: RuleSettings,
             /// What happens to ReplicaSets, Jobs and Pods that a built-in controller makes from a template judged before.
             pub controller_created: ControllerCreated,
+            /// What is allowed of exceptions from it.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub exceptions: Option<ExceptionSettings>,
         }
     };
 }
@@ -147,6 +151,7 @@ impl ClusterImmutablePolicy {
             custom_workloads: matching.custom_workloads,
             rules: spec.rules,
             controller_created: spec.controller_created,
+            exceptions: spec.exceptions.unwrap_or_default(),
         }
         .validate()
     }
@@ -174,6 +179,7 @@ impl ImmutablePolicy {
             custom_workloads: matching.custom_workloads,
             rules: spec.rules,
             controller_created: spec.controller_created,
+            exceptions: spec.exceptions.unwrap_or_default(),
         }
         .validate()
     }

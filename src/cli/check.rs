@@ -8,9 +8,12 @@ use std::sync::Arc;
 
 use clap::ValueEnum;
 use immutable_core::evaluate::Facts;
+use immutable_core::exception::{Exceptions, Standing};
 use immutable_core::policy::{Enforcement, Policy};
 use immutable_core::rules::ConfigKind;
+use jiff::Timestamp;
 
+use super::exceptions;
 use super::exit::{Exit, refuse, say};
 use super::judge::{Context, Fact, Judged, fact, unreadable_entry};
 use super::policies;
@@ -29,6 +32,12 @@ pub(super) struct Arguments {
     /// File or folder with policies; may be given several times
     #[arg(long, value_name = "PATH")]
     policy: Vec<PathBuf>,
+    /// File or folder with exceptions; may be given several times
+    #[arg(long, value_name = "PATH")]
+    exceptions: Vec<PathBuf>,
+    /// The moment at which exceptions are judged, RFC 3339; absent means now
+    #[arg(long, value_name = "TIME")]
+    at: Option<Timestamp>,
     /// How results are written
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     output: Format,
@@ -79,7 +88,8 @@ struct Input {
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
-    if let Some(usage) = policies::stdin_twice(arguments.policy.iter().chain(&arguments.paths)) {
+    let named = arguments.policy.iter().chain(&arguments.exceptions).chain(&arguments.paths);
+    if let Some(usage) = policies::stdin_twice(named) {
         return refuse([usage]);
     }
     let policies = match policies::read(&arguments.policy, &arguments.namespace) {
@@ -89,8 +99,14 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         Ok(policies) => policies,
         Err(errors) => return refuse(errors),
     };
+    let exceptions = match exceptions::read(&arguments.exceptions, &arguments.namespace) {
+        Ok(exceptions) => Exceptions::new(exceptions),
+        Err(errors) => return refuse(errors),
+    };
+    let now = arguments.at.unwrap_or_else(Timestamp::now);
+    say_what_is_not_honoured(&policies, &exceptions, now);
     let discovery = discover(&arguments.paths, &arguments.exclude);
-    let mut check = Check::new(arguments, &policies);
+    let mut check = Check::new(arguments, &policies, exceptions, now);
     check.fail(discovery.errors);
     let inputs = || {
         discovery.sources.iter().map(|source| {
@@ -115,6 +131,26 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     check.finish()
 }
 
+/// An exception that is not honoured must say so: whoever wrote it counts on it.
+fn say_what_is_not_honoured(policies: &[Policy], exceptions: &Exceptions, now: Timestamp) {
+    for exception in exceptions.iter() {
+        let standings = policies.iter().map(|policy| (policy, exceptions.standing(exception, policy, now)));
+        let about: Vec<_> = standings.filter(|(_, standing)| *standing != Standing::OtherPolicy).collect();
+        if about.is_empty() {
+            say(format_args!("warning: exception {} is about no policy that is checked", exception.id));
+        }
+        for (policy, standing) in about {
+            if standing != Standing::InEffect {
+                let reason = standing.reason();
+                say(format_args!(
+                    "warning: exception {} is not honoured by policy {}: {reason}",
+                    exception.id, policy.id
+                ));
+            }
+        }
+    }
+}
+
 fn needs_facts(policies: &[Policy]) -> bool {
     policies.iter().any(|policy| {
         !policy.matching.namespaces.selector.is_empty() || policy.rules.iter().any(|rule| rule.checks.config.is_some())
@@ -132,7 +168,7 @@ struct Check<'a> {
 }
 
 impl<'a> Check<'a> {
-    fn new(arguments: &'a Arguments, policies: &'a [Policy]) -> Self {
+    fn new(arguments: &'a Arguments, policies: &'a [Policy], exceptions: Exceptions, now: Timestamp) -> Self {
         let given: BTreeMap<String, String> = arguments.namespace_labels.iter().cloned().collect();
         let context = Context {
             policies: policies.iter().map(|policy| (Arc::from(policy.id.to_string()), policy)).collect(),
@@ -141,6 +177,8 @@ impl<'a> Check<'a> {
             given_labels: (!given.is_empty()).then_some(given),
             default_namespace: arguments.namespace.clone(),
             show_pass: arguments.show_pass,
+            exceptions,
+            now,
         };
         Self {
             arguments,

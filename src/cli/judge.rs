@@ -5,13 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use immutable_core::evaluate::{About, Certainty, Facts, Finding, evaluate};
+use immutable_core::exception::Exceptions;
 use immutable_core::policy::{Enforcement, Match, NamespaceLabels, Policy};
 use immutable_core::rules::ConfigKind;
 use immutable_core::workload::{CustomWorkload, Workload};
 
+use jiff::Timestamp;
+
 use crate::manifest::{ErrorKind, Locator, ManifestError, Object, Position, UNRENDERED};
 use crate::operator::DEFAULT_NAMESPACE;
-use crate::output::{Entry, Outcome, Place, Resource};
+use crate::output::{Entry, ExceptionNote, Outcome, Place, Resource};
 
 /// What is known beside the object that is judged.
 pub(super) struct Context<'a> {
@@ -27,6 +30,10 @@ pub(super) struct Context<'a> {
     pub default_namespace: String,
     /// Whether passes are listed.
     pub show_pass: bool,
+    /// What excuses findings.
+    pub exceptions: Exceptions,
+    /// The moment at which they are judged.
+    pub now: Timestamp,
 }
 
 /// What one object came to.
@@ -210,9 +217,15 @@ impl Context<'_> {
                 }
             }
             for finding in verdict.findings {
-                let outcome = outcome(&finding, verdict.enforcement);
+                let excuse = self.exceptions.excuse(policy, common.namespace, workload, &finding, self.now);
+                let exception = excuse.map(|exception| ExceptionNote {
+                    name: exception.id.name.clone(),
+                    reason: exception.reason.clone(),
+                    expires_at: exception.expires_at,
+                });
+                let outcome = if exception.is_some() { Outcome::Skip } else { outcome(&finding, verdict.enforcement) };
                 let Finding { about, pointer, message, fix, .. } = finding;
-                judged.entries.push(entry(outcome, about, pointer, message, fix));
+                judged.entries.push(Entry { exception, ..entry(outcome, about, pointer, message, fix) });
             }
         }
     }

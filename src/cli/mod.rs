@@ -4,6 +4,7 @@ mod check;
 mod compile;
 mod completion;
 mod crds;
+mod exceptions;
 mod exit;
 mod explain;
 mod judge;

@@ -112,7 +112,7 @@ const KINDS: [&str; 2] = ["ClusterImmutablePolicy", "ImmutablePolicy"];
 /// What is said of a kind of our own group that is no policy: ignoring it would be ignoring a misspelt policy.
 fn unknown_kind(kind: &str) -> String {
     if kind == "ImmutableException" {
-        return "kind ImmutableException is not supported yet by this version; remove it".to_owned();
+        return "kind ImmutableException is no policy; give it with --exceptions".to_owned();
     }
     let nearest = KINDS
         .iter()
@@ -124,7 +124,7 @@ fn unknown_kind(kind: &str) -> String {
 }
 
 /// Adds the known name that is nearest to an unknown one: a field, or one of a set of values.
-fn with_suggestion(message: &str) -> String {
+pub(super) fn with_suggestion(message: &str) -> String {
     let unknown = message.split('"').nth(1);
     let known = message.split_once("expected one of ").map(|(_, known)| known.split(", found").next().unwrap_or(known));
     let (Some(unknown), Some(known)) = (unknown, known) else { return message.to_owned() };

@@ -183,10 +183,10 @@ async fn edits_that_overtake_each_other_and_a_killed_operator_let_nothing_throug
     policy.enforced().await?;
     let load = Load::start(&[&namespace]);
     load.goes_on().await;
-    for (number, edit) in edits().into_iter().chain(edits()).enumerate() {
+    for (number, edit) in edits().into_iter().enumerate() {
         policy.edit(edit).await?;
         // At another moment of the work on it each time: before the first write, between two, before the proof.
-        tokio::time::sleep(Duration::from_millis(60 * u64::try_from(number)?)).await;
+        tokio::time::sleep(Duration::from_millis(90 * u64::try_from(number)?)).await;
         if number % 3 == 2 {
             operator.kill()?;
             load.goes_on().await;

@@ -23,7 +23,7 @@ async fn counts(policy: &Policy, workloads: u64, compliant: u64, findings: u64) 
     .await
 }
 
-fn audited(rules: Value) -> Value {
+fn audited(rules: &Value) -> Value {
     json!({"enforcement": "Audit", "rules": rules})
 }
 
@@ -35,7 +35,7 @@ async fn what_runs_is_counted_as_it_changes() -> Result<()> {
     namespace.create_object(&workload("Deployment", "bad", BAD)).await?;
     namespace.create_object(&workload("Deployment", "good", GOOD)).await?;
     namespace.create_object(&workload("Pod", "bare", BAD)).await?;
-    let policy = Policy::create(&namespace, audited(json!({"imageTag": {}}))).await?;
+    let policy = Policy::create(&namespace, audited(&json!({"imageTag": {}}))).await?;
     policy.reports("Scanned", "True", "Scanned").await?;
     counts(&policy, 3, 1, 2).await?;
     let labels =
@@ -63,7 +63,7 @@ async fn a_kind_that_cannot_be_watched_is_named_and_stops_no_other() -> Result<(
     let (cluster, _) = Operator::shared().await?;
     let namespace = cluster.namespace(&[]).await?;
     namespace.create_object(&workload("Deployment", "bad", BAD)).await?;
-    let mut spec = audited(json!({"imageTag": {}}));
+    let mut spec = audited(&json!({"imageTag": {}}));
     spec["match"]["customWorkloads"] = json!([{
         "apiVersion": "nobody.example/v1", "kind": "Rollout", "resource": "rollouts", "podTemplates": ["/spec/template"],
     }]);

@@ -5,6 +5,8 @@
 //! API server evaluates by itself.
 
 pub mod evaluate;
+pub mod exception;
+pub mod glob;
 pub mod image;
 pub mod native;
 pub mod policy;

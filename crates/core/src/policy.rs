@@ -9,7 +9,9 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::exception::Allowed;
 use crate::rules::{Checks, RuleId, RuleSettings};
+use crate::schema::validations;
 use crate::workload::{CustomWorkload, Kind};
 
 pub(crate) use matching::SYSTEM_NAMESPACES;
@@ -109,6 +111,24 @@ pub struct Suspension {
     pub reason: String,
 }
 
+/// What a policy allows of exceptions, as it is written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExceptionSettings {
+    /// The longest life of an exception from its creation, such as 72h; absent means 720h.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), extend("x-kubernetes-validations" = validations(&[
+        ("self.matches('^([0-9]+h)?([0-9]+m)?([0-9]+s)?$') && self != ''", "write a duration such as 72h or 90m"),
+    ])))]
+    pub max_duration: Option<String>,
+    /// Ids of the rules that may be excused, such as image-digest; absent means every one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), inner(length(max = 63)))]
+    pub rules: Option<Vec<String>>,
+    /// Whether an exception may choose workloads by their labels, which whoever may label can give.
+    pub allow_selectors: bool,
+}
+
 /// Which policy: a name is only unique within its kind and namespace.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PolicyId {
@@ -147,6 +167,8 @@ pub struct Policy {
     pub controller_created: ControllerCreated,
     /// Whether it is suspended, and until when.
     pub suspension: Option<Suspension>,
+    /// What it allows of exceptions.
+    pub exceptions: Allowed,
 }
 
 /// A rule that is on in a policy.
@@ -179,6 +201,7 @@ impl Policy {
             rules: effective_rules(Profile::Stateless, Enforcement::Enforce, &RuleSettings::default()),
             controller_created: ControllerCreated::default(),
             suspension: None,
+            exceptions: Allowed::default(),
         }
     }
 

@@ -195,6 +195,7 @@ mod tests {
             custom_workloads: Vec::new(),
             rules: serde_json::from_value(json!({"imageTag": {"enforcement": "Enforce"}, "privileged": {}})).unwrap(),
             controller_created: ControllerCreated::Audit,
+            exceptions: crate::policy::ExceptionSettings::default(),
         };
         Arc::new(draft.validate().unwrap())
     }

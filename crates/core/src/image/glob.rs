@@ -65,39 +65,9 @@ impl TagGlob {
         &self.0
     }
 
-    /// Whether the whole tag matches.
-    ///
-    /// Only the last `*` is ever taken up again, so the time is at most the pattern's length (128) times the tag's.
-    /// A text with a character that no tag has matches nothing.
+    /// Whether the whole tag matches. A text with a character that no tag has matches nothing.
     pub fn matches(&self, tag: &str) -> bool {
-        let (pattern, tag) = (self.0.as_bytes(), tag.as_bytes());
-        if !tag.iter().copied().all(is_tag_byte) {
-            return false;
-        }
-        let (mut at_pattern, mut at_tag) = (0, 0);
-        // Where to go on when a character does not fit: behind the last star, which then takes one more character.
-        let mut retry: Option<(usize, usize)> = None;
-        while at_tag < tag.len() {
-            match pattern.get(at_pattern) {
-                Some(b'*') => {
-                    at_pattern += 1;
-                    retry = Some((at_pattern, at_tag));
-                }
-                Some(expected) if *expected == b'?' || *expected == tag[at_tag] => {
-                    at_pattern += 1;
-                    at_tag += 1;
-                }
-                _ => {
-                    let Some((behind_star, taken)) = retry else {
-                        return false;
-                    };
-                    at_pattern = behind_star;
-                    at_tag = taken + 1;
-                    retry = Some((behind_star, at_tag));
-                }
-            }
-        }
-        pattern[at_pattern..].iter().all(|byte| *byte == b'*')
+        tag.bytes().all(is_tag_byte) && crate::glob::matches(self.0.as_bytes(), tag.as_bytes())
     }
 
     /// The same pattern as RE2 over a tag, without anchors and without a group around it: a concatenation, fit to

@@ -24,6 +24,7 @@ fn draft(namespace: Option<&str>, name: &str, rules: serde_json::Value) -> Polic
         custom_workloads: Vec::new(),
         rules: serde_json::from_value::<RuleSettings>(rules).unwrap(),
         controller_created: ControllerCreated::Audit,
+        exceptions: crate::policy::ExceptionSettings::default(),
     }
 }
 

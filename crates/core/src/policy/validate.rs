@@ -1,9 +1,12 @@
 //! From what a person wrote to a policy that cannot be wrong: the one border.
 
+use jiff::SignedDuration;
+
 use super::{
-    ControllerCreated, Enforcement, Matching, NamespaceMatch, Policy, PolicyId, Profile, RuleEnforcement, Suspension,
-    effective_rules,
+    ControllerCreated, Enforcement, ExceptionSettings, Matching, NamespaceMatch, Policy, PolicyId, Profile,
+    RuleEnforcement, Suspension, effective_rules,
 };
+use crate::exception::Allowed;
 use crate::rules::image_tag::{ImageTag, LONGEST_PATTERNS};
 use crate::rules::{RuleId, RuleSettings};
 use crate::selector::{LabelSelector, is_dns_label};
@@ -32,6 +35,8 @@ pub struct PolicyDraft {
     pub rules: RuleSettings,
     /// `spec.controllerCreated`
     pub controller_created: ControllerCreated,
+    /// `spec.exceptions`
+    pub exceptions: ExceptionSettings,
 }
 
 /// The most pod templates of custom workloads: each is compiled by itself, and every write in the cluster pays for it.
@@ -87,6 +92,15 @@ impl PolicyDraft {
                 format!("has more than {MOST_TEMPLATES} podTemplates in all; write a second policy for the others"),
             );
         }
+        let exceptions = match allowed(&self.exceptions) {
+            Ok(allowed) => allowed,
+            Err(problems) => {
+                for (field, message) in problems {
+                    problem(&format!("spec.exceptions.{field}"), message);
+                }
+                Allowed::default()
+            }
+        };
         for (field, message) in rule_problems(&self.rules) {
             problem(&format!("spec.rules.{field}"), message);
         }
@@ -114,8 +128,36 @@ impl PolicyDraft {
             id: self.id,
             controller_created: self.controller_created,
             suspension: self.suspend,
+            exceptions,
         })
     }
+}
+
+/// What is allowed of exceptions, or what is wrong with it, by field.
+fn allowed(settings: &ExceptionSettings) -> Result<Allowed, Vec<(String, String)>> {
+    let mut problems = Vec::new();
+    let mut allowed = Allowed { selectors: settings.allow_selectors, ..Allowed::default() };
+    if let Some(text) = &settings.max_duration {
+        match text.parse::<SignedDuration>() {
+            Ok(duration) if duration > SignedDuration::ZERO => allowed.max_duration = duration,
+            _ => problems
+                .push(("maxDuration".to_owned(), format!("{text:?} is no duration; write one such as 72h or 90m"))),
+        }
+    }
+    if let Some(names) = &settings.rules {
+        let mut rules = Vec::new();
+        for (index, name) in names.iter().enumerate() {
+            match RuleId::named(name) {
+                Some(rule) => rules.push(rule),
+                None => problems.push((
+                    format!("rules[{index}]"),
+                    format!("there is no rule {name:?}; immutable explain lists all"),
+                )),
+            }
+        }
+        allowed.rules = Some(rules);
+    }
+    if problems.is_empty() { Ok(allowed) } else { Err(problems) }
 }
 
 fn custom_workload_problems(custom: &CustomWorkload) -> Vec<String> {

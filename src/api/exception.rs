@@ -1,0 +1,163 @@
+//! `ImmutableException`.
+
+use immutable_core::exception::{
+    Exception, ExceptionId, MOST_PATTERNS, PolicyReference, SHORTEST_REASON, WorkloadFilter,
+};
+use immutable_core::glob::Glob;
+use immutable_core::policy::PolicyProblem;
+use immutable_core::rules::RuleId;
+use immutable_core::schema::validations;
+use immutable_core::selector::LabelSelector;
+use jiff::Timestamp;
+use kube::{CustomResource, ResourceExt};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What an exception excuses, why, and until when. Filters that are given must all hold.
+#[derive(CustomResource, Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[kube(
+    group = "immutable.dev",
+    version = "v1alpha1",
+    kind = "ImmutableException",
+    plural = "immutableexceptions",
+    shortname = "imex",
+    category = "immutable",
+    derive = "PartialEq",
+    doc = "Excuses workloads of its own namespace from rules, for a reason and until a time.",
+    namespaced
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ImmutableExceptionSpec {
+    /// The policies that it is about; absent means every one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub policies: Vec<ExceptedPolicy>,
+    /// Ids of the rules that it excuses from, such as image-digest.
+    #[schemars(length(min = 1, max = 32), inner(length(max = 63)))]
+    pub rules: Vec<String>,
+    /// The workloads; absent means every one of the namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workloads: Option<ExceptedWorkloads>,
+    /// Patterns over images; absent means every one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub images: Vec<Glob>,
+    /// Names of containers; absent means every one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 63)))]
+    pub containers: Vec<String>,
+    /// Why, for those who find it.
+    #[schemars(length(min = 10, max = 1024))]
+    pub reason: String,
+    /// Where it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub ticket: Option<String>,
+    /// When it ends, RFC 3339.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub expires_at: Timestamp,
+}
+
+/// A policy that an exception is about.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExceptedPolicy {
+    /// `ClusterImmutablePolicy`, or an `ImmutablePolicy` of the exception's namespace.
+    pub kind: PolicyKind,
+    /// Its name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// A kind of policy.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+pub enum PolicyKind {
+    /// of the cluster
+    ClusterImmutablePolicy,
+    /// of a namespace
+    ImmutablePolicy,
+}
+
+/// The workloads that an exception excuses.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExceptedWorkloads {
+    /// Kinds, such as Deployment; absent means every one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 63)), extend("x-kubernetes-validations" = validations(&[
+        ("self.all(k, k.matches('^[A-Z][A-Za-z0-9]*$'))", "write kinds as in manifests, such as Deployment"),
+    ])))]
+    pub kinds: Vec<String>,
+    /// Patterns over the name; absent means every one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub names: Vec<Glob>,
+    /// Labels of the workload; a policy must allow it, since labels are self-service.
+    #[serde(skip_serializing_if = "LabelSelector::is_empty")]
+    pub selector: LabelSelector,
+}
+
+impl ImmutableException {
+    /// The validated exception; without a namespace it is of `default`, as for kubectl.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn validate(&self) -> Result<Exception, Vec<PolicyProblem>> {
+        let spec = self.spec.clone();
+        let mut problems = Vec::new();
+        let mut problem = |field: &str, message: String| {
+            problems.push(PolicyProblem { field: format!("spec.{field}"), message });
+        };
+        let mut rules = Vec::new();
+        for (index, name) in spec.rules.iter().enumerate() {
+            match RuleId::named(name) {
+                Some(rule) => rules.push(rule),
+                None => problem(
+                    &format!("rules[{index}]"),
+                    format!("there is no rule {name:?}; immutable explain lists all"),
+                ),
+            }
+        }
+        if spec.rules.is_empty() {
+            problem("rules", "is empty; write at least one, such as image-digest".to_owned());
+        }
+        if spec.reason.trim().chars().count() < SHORTEST_REASON {
+            problem(
+                "reason",
+                format!("is too short; write at least {SHORTEST_REASON} characters for those who find it"),
+            );
+        }
+        let workloads = spec.workloads.unwrap_or_default();
+        for message in workloads.selector.problems() {
+            problem("workloads.selector", message);
+        }
+        if workloads.names.len() + spec.images.len() > MOST_PATTERNS {
+            problem("images", format!("there are more than {MOST_PATTERNS} patterns; join some with * or ?"));
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        Ok(Exception {
+            id: ExceptionId {
+                namespace: self.namespace().unwrap_or_else(|| "default".to_owned()),
+                name: self.name_any(),
+            },
+            policies: spec
+                .policies
+                .into_iter()
+                .map(|policy| PolicyReference {
+                    namespaced: policy.kind == PolicyKind::ImmutablePolicy,
+                    name: policy.name,
+                })
+                .collect(),
+            rules,
+            workloads: WorkloadFilter { kinds: workloads.kinds, names: workloads.names, selector: workloads.selector },
+            images: spec.images,
+            containers: spec.containers,
+            reason: spec.reason,
+            ticket: spec.ticket,
+            created: self.metadata.creation_timestamp.as_ref().map(|time| time.0),
+            expires_at: spec.expires_at,
+        })
+    }
+}
