@@ -11,6 +11,7 @@ mod check;
 mod evaluation;
 mod idle;
 mod lifecycle;
+mod scan;
 mod statistics;
 
 use anyhow::Result;
@@ -56,6 +57,9 @@ fn main() -> Result<()> {
     }
     if is_wanted("lifecycle") {
         rows.extend(runtime.block_on(lifecycle::measure())?);
+    }
+    if is_wanted("scan") {
+        rows.extend(runtime.block_on(scan::measure())?);
     }
     if is_wanted("admission") {
         rows.extend(runtime.block_on(admission::measure())?);

@@ -114,7 +114,8 @@ impl Cluster {
     pub(super) fn new(installation: Installation) -> Self {
         Self {
             world: World::new(&installation.namespace),
-            touched: Touched::default(),
+            // Nothing is judged before everything is known, and then all of it: no list of what came until then.
+            touched: Touched { all: true, ..Touched::default() },
             installation,
             policies: BTreeMap::new(),
             native: BTreeMap::new(),

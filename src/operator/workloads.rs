@@ -14,31 +14,46 @@ use kube::runtime::watcher;
 use kube::{Client, Resource};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 
 use super::cluster::Change;
 use super::watch::{PAGE_SIZE, changes};
 
-/// An object of any kind as JSON, with what a watch needs of its metadata. The original is dropped as soon as it is
-/// narrowed.
+/// An object of any kind as JSON text, with what is asked of its metadata: of most objects nothing more is read. The
+/// text is dropped as soon as it is narrowed.
 #[derive(Clone, Debug)]
 pub(super) struct RawObject {
     metadata: ObjectMeta,
-    value: Value,
+    text: Box<RawValue>,
 }
 
 impl<'de> Deserialize<'de> for RawObject {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = Value::deserialize(deserializer)?;
-        let text = |field: &str| value["metadata"][field].as_str().map(ToOwned::to_owned);
+        #[derive(Deserialize)]
+        struct Head {
+            metadata: NarrowMetadata,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct NarrowMetadata {
+            name: Option<String>,
+            namespace: Option<String>,
+            uid: Option<String>,
+            resource_version: Option<String>,
+            owner_references: Option<Vec<OwnerReference>>,
+        }
+        let text = Box::<RawValue>::deserialize(deserializer)?;
+        let Head { metadata } = serde_json::from_str(text.get()).map_err(serde::de::Error::custom)?;
         let metadata = ObjectMeta {
-            name: text("name"),
-            namespace: text("namespace"),
-            uid: text("uid"),
-            resource_version: text("resourceVersion"),
+            name: metadata.name,
+            namespace: metadata.namespace,
+            uid: metadata.uid,
+            resource_version: metadata.resource_version,
+            owner_references: metadata.owner_references,
             ..ObjectMeta::default()
         };
-        Ok(Self { metadata, value })
+        Ok(Self { metadata, text })
     }
 }
 
@@ -204,13 +219,14 @@ struct Reader {
 impl Reader {
     /// What is kept of an object.
     fn read(&self, object: RawObject) -> (WorkloadKey, Object) {
-        let RawObject { metadata, value } = object;
+        let RawObject { metadata, text } = object;
         let key = WorkloadKey {
             kind: self.kind.clone(),
             namespace: metadata.namespace.unwrap_or_default(),
             name: metadata.name.unwrap_or_default(),
         };
-        let controller = controller(&value);
+        let owners = metadata.owner_references.unwrap_or_default();
+        let controller = owners.into_iter().find(|owner| owner.controller == Some(true));
         let is_made = controller.as_ref().is_some_and(|controller| {
             let kind = Kind::named(&controller.kind);
             kind.is_some_and(|kind| kind.api_version() == controller.api_version)
@@ -219,6 +235,7 @@ impl Reader {
             Content::Made
         } else {
             let custom: Vec<&CustomWorkload> = self.custom.iter().collect();
+            let value: Value = serde_json::from_str(text.get()).unwrap_or_default();
             match Workload::read(&value, self.kind.api_version(), self.kind.name(), &custom) {
                 Ok(Some(workload)) => Content::Known(Box::new(workload)),
                 Ok(None) => Content::Unreadable(format!("{} carries no pods", self.kind)),
@@ -228,11 +245,4 @@ impl Reader {
         let uid = metadata.uid.unwrap_or_default();
         (key, Object { uid, controller: controller.map(|controller| controller.uid), content })
     }
-}
-
-/// The owner that is the object's controller.
-fn controller(value: &Value) -> Option<OwnerReference> {
-    let owners = value["metadata"]["ownerReferences"].as_array()?;
-    let controller = owners.iter().find(|owner| owner["controller"] == true)?;
-    serde_json::from_value(controller.clone()).ok()
 }

@@ -154,6 +154,11 @@ impl Operator {
         }
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// GET of a path such as `/metrics`.
     ///
     /// # Errors

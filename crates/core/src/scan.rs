@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::evaluate::{Certainty, Facts, evaluate};
 use crate::policy::{Enforcement, PolicyId};
 use crate::rules::RuleId;
-use crate::world::{Content, Judged, Touched, WorkloadKey, World};
+use crate::world::{Content, Judged, Object, Touched, WorkloadKey, World};
 
 /// What the policies say of one workload; only those that judge it.
 type Results = BTreeMap<PolicyId, WorkloadResult>;
@@ -62,16 +62,21 @@ pub struct Scan {
 impl Scan {
     /// Judges again what a change touched; returns how many workloads that were.
     pub fn update(&mut self, world: &World, touched: &Touched) -> usize {
-        let keys: BTreeSet<WorkloadKey> = if touched.all {
-            world.objects().map(|(key, _)| key.clone()).chain(self.results.keys().cloned()).collect()
-        } else {
-            touched.workloads.clone()
-        };
-        for key in &keys {
-            let results = judge(world, key);
-            self.replace(key, results);
+        let mut judged = 0;
+        for key in &touched.workloads {
+            self.replace(key, world.object(key).map_or_else(Results::new, |object| judge(world, key, object)));
+            judged += 1;
         }
         if touched.all {
+            let gone = self.results.keys().filter(|key| world.object(key).is_none());
+            let gone: Vec<WorkloadKey> = gone.cloned().collect();
+            for key in gone {
+                self.replace(&key, Results::new());
+            }
+            for (key, object) in world.objects() {
+                self.replace(key, judge(world, key, object));
+                judged += 1;
+            }
             // A policy that judges nothing has a summary, too, and one that is gone has none.
             let policies: BTreeSet<PolicyId> = world.policies().map(|(id, _)| id.clone()).collect();
             self.summaries.retain(|id, _| policies.contains(id));
@@ -79,7 +84,7 @@ impl Scan {
                 self.summaries.entry(id).or_default();
             }
         }
-        keys.len()
+        judged
     }
 
     fn replace(&mut self, key: &WorkloadKey, results: Results) {
@@ -135,8 +140,7 @@ fn take<K: Ord>(counts: &mut BTreeMap<K, u64>, key: &K, count: u64) {
 }
 
 /// What every policy says of a workload.
-fn judge(world: &World, key: &WorkloadKey) -> Results {
-    let Some(object) = world.object(key) else { return Results::new() };
+fn judge(world: &World, key: &WorkloadKey, object: &Object) -> Results {
     let mut results = Results::new();
     for (id, policy) in world.policies() {
         let result = match (world.is_judged(policy, key, object), &object.content) {
@@ -175,7 +179,7 @@ mod tests {
     use crate::policy::{ControllerCreated, NamespaceMatch, Policy, PolicyDraft, Profile};
     use crate::selector::LabelSelector;
     use crate::workload::{Kind, Workload, WorkloadKind};
-    use crate::world::{Change, NamespaceFacts, Object};
+    use crate::world::{Change, NamespaceFacts};
 
     const KINDS: [Kind; 3] = [Kind::Deployment, Kind::ReplicaSet, Kind::Pod];
 

@@ -116,11 +116,11 @@ pub struct World {
     operator_namespace: String,
     policies: BTreeMap<PolicyId, Arc<Policy>>,
     namespaces: BTreeMap<String, NamespaceFacts>,
-    objects: BTreeMap<WorkloadKey, Object>,
-    /// The key of each object by its uid.
-    keys: HashMap<String, WorkloadKey>,
+    objects: BTreeMap<Arc<WorkloadKey>, Object>,
+    /// The key of each object that can have made others, by its uid.
+    keys: HashMap<String, Arc<WorkloadKey>>,
     /// What each controller made, by its uid.
-    made: HashMap<String, BTreeSet<WorkloadKey>>,
+    made: HashMap<String, Vec<Arc<WorkloadKey>>>,
     seen: BTreeMap<WorkloadKind, Seen>,
 }
 
@@ -157,8 +157,8 @@ impl World {
                 if labels(&before) == labels(&facts) {
                     return Touched::default();
                 }
-                let of_namespace = self.objects.keys().filter(|key| key.namespace == name).cloned();
-                Touched { all: false, workloads: of_namespace.collect() }
+                let of_namespace = self.objects.keys().filter(|key| key.namespace == name);
+                Touched { all: false, workloads: of_namespace.map(|key| (**key).clone()).collect() }
             }
             Change::Workload(key, object) => {
                 let mut touched = Touched::default();
@@ -167,14 +167,14 @@ impl World {
             }
             Change::Workloads(kind, objects) => {
                 let mut touched = Touched::default();
-                let mut gone: BTreeSet<WorkloadKey> =
+                let mut gone: BTreeSet<Arc<WorkloadKey>> =
                     self.objects.keys().filter(|key| key.kind == kind).cloned().collect();
                 for (key, object) in objects {
                     gone.remove(&key);
                     self.replace(key, Some(object), &mut touched);
                 }
                 for key in gone {
-                    self.replace(key, None, &mut touched);
+                    self.replace((*key).clone(), None, &mut touched);
                 }
                 self.seen.insert(kind, Seen::All);
                 touched
@@ -201,19 +201,23 @@ impl World {
             if let Some(controller) = &before.controller
                 && let Some(made) = self.made.get_mut(controller)
             {
-                made.remove(&key);
+                made.retain(|other| **other != key);
                 if made.is_empty() {
                     self.made.remove(controller);
                 }
             }
         }
         if let Some(object) = object {
+            let key = Arc::new(key.clone());
             self.touch_made(&object.uid, touched);
-            self.keys.insert(object.uid.clone(), key.clone());
-            if let Some(controller) = &object.controller {
-                self.made.entry(controller.clone()).or_default().insert(key.clone());
+            // Of Pods there are most, and they make nothing.
+            if key.kind != WorkloadKind::BuiltIn(Kind::Pod) {
+                self.keys.insert(object.uid.clone(), Arc::clone(&key));
             }
-            self.objects.insert(key.clone(), object);
+            if let Some(controller) = &object.controller {
+                self.made.entry(controller.clone()).or_default().push(Arc::clone(&key));
+            }
+            self.objects.insert(key, object);
         }
         touched.workloads.insert(key);
     }
@@ -221,7 +225,7 @@ impl World {
     /// Whether something is judged may depend on whether what made it is.
     fn touch_made(&self, uid: &str, touched: &mut Touched) {
         for key in self.made.get(uid).into_iter().flatten() {
-            touched.workloads.insert(key.clone());
+            touched.workloads.insert((**key).clone());
             if let Some(object) = self.objects.get(key) {
                 self.touch_made(&object.uid, touched);
             }
@@ -238,7 +242,7 @@ impl World {
 
     /// Every object with pods.
     pub fn objects(&self) -> impl Iterator<Item = (&WorkloadKey, &Object)> {
-        self.objects.iter()
+        self.objects.iter().map(|(key, object)| (&**key, object))
     }
 
     /// One object.
@@ -280,7 +284,7 @@ impl World {
         // A chain of owners has no circle: a uid is given once, and an owner is older. Bounded all the same.
         for _ in 0..8 {
             // An owner is of the same namespace; garbage collection takes any other reference for a broken one.
-            let of_namespace = |owner: &&WorkloadKey| owner.namespace == key.namespace;
+            let of_namespace = |owner: &&Arc<WorkloadKey>| owner.namespace == key.namespace;
             let Some(owner_key) = above.and_then(|uid| self.keys.get(uid)).filter(of_namespace) else { break };
             let Some(owner) = self.objects.get(owner_key) else { break };
             if self.in_scope(policy, owner_key, owner) {

@@ -1,0 +1,125 @@
+//! Judging a large cluster from the start of the operator on.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use futures::TryStreamExt as _;
+use immutable_operator::api::API_VERSION;
+use serde_json::{Value, json};
+
+use crate::Row;
+use crate::idle::resident;
+use crate::support::{Cluster, Effect, GENEROUS, Operator, Requests, install_crds, install_rights, wait_until};
+
+/// How many Deployments there are, each with a ReplicaSet and three Pods; three in ten violate.
+const WORKLOADS: usize = 10_000;
+/// How many creates are under way at once.
+const AT_ONCE: usize = 24;
+
+/// Seconds of CPU that a process has used, as Linux counts them: in ticks of a hundredth.
+fn cpu_seconds(process: u32) -> Result<f64> {
+    let text = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+    let (_, fields) = text.rsplit_once(')').context("no name")?;
+    let ticks =
+        |index: usize| -> Result<f64> { Ok(fields.split_whitespace().nth(index).context("no field")?.parse()?) };
+    Ok((ticks(11)? + ticks(12)?) / 100.0)
+}
+
+fn pod_spec(number: usize) -> Value {
+    let image = if number % 10 < 3 {
+        format!("registry.example/team-{}/service-{number}:latest", number % 100)
+    } else {
+        format!("registry.example/team-{}/service-{number}:1.4@sha256:{}", number % 100, "0123456789abcdef".repeat(4))
+    };
+    let env: Vec<Value> =
+        (0..10).map(|env| json!({"name": format!("SETTING_{env}"), "value": format!("value-{env}")})).collect();
+    json!({"schedulerName": "nobody", "containers": [{
+        "name": "app", "image": image, "env": env, "ports": [{"containerPort": 8080}],
+        "resources": {"requests": {"cpu": "100m"}, "limits": {"memory": "64Mi"}},
+        "readinessProbe": {"httpGet": {"path": "/", "port": 8080}},
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
+    }], "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "16Mi"}}]})
+}
+
+/// A Deployment with what its controllers would have made of it.
+async fn create(requests: &Requests, number: usize) -> Result<()> {
+    let name = format!("service-{number}");
+    let labels = json!({"app": name});
+    let template = json!({"metadata": {"labels": labels}, "spec": pod_spec(number)});
+    let spec = json!({"replicas": 3, "selector": {"matchLabels": labels}, "template": template});
+    let owner = |of: &Value| {
+        json!([{
+            "apiVersion": "apps/v1", "kind": of["kind"], "name": of["metadata"]["name"], "uid": of["metadata"]["uid"],
+            "controller": true,
+        }])
+    };
+    let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "labels": labels}, "spec": spec});
+    let deployment = requests.create(Effect::Real, &deployment).await?.accepted()?;
+    let replica_set = json!({
+        "apiVersion": "apps/v1", "kind": "ReplicaSet", "spec": spec,
+        "metadata": {"name": format!("{name}-5f6d"), "labels": labels, "ownerReferences": owner(&deployment)},
+    });
+    let replica_set = requests.create(Effect::Real, &replica_set).await?.accepted()?;
+    for replica in 0..3 {
+        let pod = json!({
+            "apiVersion": "v1", "kind": "Pod", "spec": pod_spec(number),
+            "metadata": {"name": format!("{name}-5f6d-{replica}"), "labels": labels, "ownerReferences": owner(&replica_set)},
+        });
+        requests.create(Effect::Real, &pod).await?.accepted()?;
+    }
+    Ok(())
+}
+
+pub(crate) async fn measure() -> Result<Vec<Row>> {
+    let cluster = Cluster::start().await?;
+    install_crds(&cluster).await?;
+    install_rights(&cluster).await?;
+    let namespaces = futures::future::try_join_all((0..10).map(|_| cluster.namespace(&[]))).await?;
+    // What they would make of 10,000 Deployments is made here, at once: nobody must act on it meanwhile.
+    for controller in ["kube-controller-manager", "kube-scheduler", "kwok"] {
+        let process = cluster.processes().get(controller).with_context(|| format!("no {controller}"))?.to_string();
+        let status = tokio::process::Command::new("kill").args(["-STOP", &process]).status().await?;
+        ensure!(status.success(), "kill -STOP {process}: {status}");
+    }
+    futures::stream::iter((0..WORKLOADS).map(Ok))
+        .try_for_each_concurrent(AT_ONCE, |number| create(namespaces[number % 10].requests(), number))
+        .await?;
+    let requests = namespaces[0].requests();
+    let policy = json!({
+        "apiVersion": API_VERSION, "kind": "ClusterImmutablePolicy", "metadata": {"name": "scanned"},
+        "spec": {"profile": "Infrastructure", "enforcement": "Audit"},
+    });
+    requests.create(Effect::Real, &policy).await?.accepted()?;
+
+    let started = Instant::now();
+    let operator = Operator::launch(&cluster).await?;
+    let counted = async |violating: f64| {
+        let metric = "immutable_workloads{policy=\"scanned\",state=\"violating\"}";
+        wait_until("the scan", GENEROUS, async || {
+            let seen = operator.metric(metric).await?;
+            ensure!((seen - violating).abs() < 0.5, "{seen}");
+            Ok(())
+        })
+        .await
+    };
+    counted(3_000.0).await?;
+    let wall = started.elapsed().as_secs_f64();
+    let cpu = cpu_seconds(operator.id())?;
+    // What the start left behind is given back by then, or never.
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let memory = resident(operator.id())?;
+
+    let changed = Instant::now();
+    let fixed = json!({"spec": {"template": {"spec": pod_spec(9)}}});
+    let manifest = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "service-0"}});
+    requests.patch(Effect::Real, &manifest, &kube::api::Patch::Strategic(fixed), None).await?.accepted()?;
+    counted(2_999.0).await?;
+    let one = changed.elapsed().as_secs_f64();
+    let what = "10,000 Deployments, as many ReplicaSets, 30,000 Pods that do not run";
+    Ok(vec![
+        Row::at_most(&format!("{what}: from the start of the operator until all are judged"), wall, 10.0, "s", ""),
+        Row::at_most("the same, CPU of the operator until then", cpu, 3.0, "s", ""),
+        Row::at_most("the same, resident memory 10 s later", memory, 96.0, "MiB", ""),
+        Row::at_most("one changed workload: until its verdict counts", one, 2.0, "s", ""),
+    ])
+}
