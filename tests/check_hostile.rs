@@ -254,7 +254,7 @@ fn an_unknown_kind_of_policy_is_an_error() -> Result<()> {
         ("ClusterImutablePolicy", "did you mean ClusterImmutablePolicy?"),
         ("immutablePolicy", "did you mean ImmutablePolicy?"),
         ("Foo", "kind Foo is not known; write ClusterImmutablePolicy or ImmutablePolicy"),
-        ("ImmutableException", "not supported yet by this version"),
+        ("ImmutableException", "is no policy; give it with --exceptions"),
     ] {
         let file = policy(folder.path(), "x", kind, "{}")?;
         let output = check(&["--policy", &file], &pod("{name: web}", MUTABLE))?;

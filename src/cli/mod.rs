@@ -10,6 +10,7 @@ mod explain;
 mod judge;
 mod operator;
 mod policies;
+mod resources;
 mod suspend;
 
 use std::io::Write as _;
