@@ -82,10 +82,19 @@ impl Cli {
                         .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
                 });
                 if !broken_pipe {
-                    exit::say(format_args!("error: {error:#}"));
+                    exit::say(format_args!("error: {}", told_once(&error)));
                 }
                 Exit::Unfinished
             })
             .into()
     }
+}
+
+/// An error with its causes; many an error tells those itself.
+fn told_once(error: &anyhow::Error) -> String {
+    error
+        .chain()
+        .skip(1)
+        .map(ToString::to_string)
+        .fold(error.to_string(), |text, cause| if text.contains(&cause) { text } else { format!("{text}: {cause}") })
 }
