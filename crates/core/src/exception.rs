@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::evaluate::{About, Finding};
 use crate::glob::Glob;
@@ -80,23 +80,6 @@ pub struct Exception {
     pub created: Option<Timestamp>,
     /// When it ends.
     pub expires_at: Timestamp,
-}
-
-/// What a policy allows of exceptions.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Allowed {
-    /// The longest life of an exception, from its creation.
-    pub max_duration: SignedDuration,
-    /// The rules that may be excused; none for all.
-    pub rules: Option<Vec<RuleId>>,
-    /// Whether workloads may be chosen by their labels.
-    pub selectors: bool,
-}
-
-impl Default for Allowed {
-    fn default() -> Self {
-        Self { max_duration: SignedDuration::from_hours(720), rules: None, selectors: false }
-    }
 }
 
 /// Whether an exception counts, and if not, why.

@@ -5,11 +5,10 @@ mod validate;
 
 use std::fmt;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::exception::Allowed;
 use crate::rules::{Checks, RuleId, RuleSettings};
 use crate::schema::validations;
 use crate::workload::{CustomWorkload, Kind};
@@ -127,6 +126,23 @@ pub struct ExceptionSettings {
     pub rules: Option<Vec<String>>,
     /// Whether an exception may choose workloads by their labels, which whoever may label can give.
     pub allow_selectors: bool,
+}
+
+/// What a validated policy allows of exceptions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allowed {
+    /// The longest life of an exception, from its creation.
+    pub max_duration: SignedDuration,
+    /// The rules that may be excused; none for all.
+    pub rules: Option<Vec<RuleId>>,
+    /// Whether workloads may be chosen by their labels.
+    pub selectors: bool,
+}
+
+impl Default for Allowed {
+    fn default() -> Self {
+        Self { max_duration: SignedDuration::from_hours(720), rules: None, selectors: false }
+    }
 }
 
 /// Which policy: a name is only unique within its kind and namespace.

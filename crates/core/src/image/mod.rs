@@ -18,3 +18,11 @@ pub use cel::{cel_has_digest, cel_has_pinned_digest, cel_is_valid, cel_tag_match
 pub use error::ReferenceError;
 pub use glob::{TagGlob, TagGlobError};
 pub use reference::{Familiar, Reference};
+
+/// The longest image that is looked at: registry, repository of 255, tag of 128 and digest fit in well.
+/// The API server charges by length; what no registry would take is not worth its budget.
+pub(crate) const LONGEST_IMAGE: usize = 1024;
+
+/// How many characters the images of a pod may have together, so that no pod exceeds the API server's budget: where
+/// there are many images, each may be less long.
+pub(crate) const ALL_IMAGES: usize = 60_000;

@@ -95,7 +95,7 @@ fn longest_image() -> String {
     let places: Vec<String> = ["containers", "initContainers", "volumes"]
         .map(|list| format!("{}.size()", optional_list("variables.spec", list)))
         .to_vec();
-    let (longest, all) = (image::LONGEST_IMAGE, image::ALL_IMAGES);
+    let (longest, all) = (crate::image::LONGEST_IMAGE, crate::image::ALL_IMAGES);
     format!("[{}].map(n, n * {longest} <= {all} ? {longest} : {all} / n)[0]", places.join(" + "))
 }
 

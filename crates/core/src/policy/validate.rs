@@ -3,10 +3,9 @@
 use jiff::SignedDuration;
 
 use super::{
-    ControllerCreated, Enforcement, ExceptionSettings, Matching, NamespaceMatch, Policy, PolicyId, Profile,
+    Allowed, ControllerCreated, Enforcement, ExceptionSettings, Matching, NamespaceMatch, Policy, PolicyId, Profile,
     RuleEnforcement, Suspension, effective_rules,
 };
-use crate::exception::Allowed;
 use crate::rules::image_tag::{ImageTag, LONGEST_PATTERNS};
 use crate::rules::{RuleId, RuleSettings};
 use crate::selector::{LabelSelector, is_dns_label};

@@ -9,14 +9,6 @@ use super::text::Text;
 /// grammar's, once per image; the rules then only look the image up.
 pub(crate) const INVALID_IMAGES: &str = "variables.invalid_images";
 
-/// The longest image that is looked at: registry, repository of 255, tag of 128 and digest fit in well.
-/// The API server charges by length; what no registry would take is not worth its budget.
-pub(crate) const LONGEST_IMAGE: usize = 1024;
-
-/// How many characters the images of a pod may have together, so that no pod exceeds the API server's budget: where
-/// there are many images, each may be less long.
-pub(crate) const ALL_IMAGES: usize = 60_000;
-
 /// CEL variable with the length that the images of the object may have, as [`PodSpec::longest_image`].
 ///
 /// [`PodSpec::longest_image`]: crate::workload::PodSpec::longest_image

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::rules::image::{ALL_IMAGES, LONGEST_IMAGE};
+use crate::image::{ALL_IMAGES, LONGEST_IMAGE};
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
