@@ -9,7 +9,7 @@ help: ## Prints this list
 demo: ## Shows what the project does on a real API server; KEEP=1 leaves it running, KUBECONFIG plays on your cluster
 	@scripts/demo
 
-test: ## Runs every test, the ones against a real control plane too (first run on a machine: about 15 minutes, later 7)
+test: ## Runs every test, the ones against a real control plane too (first run on a machine: about 15 minutes, later 9)
 	@tests/cluster/build >/dev/null
 	cargo test --workspace --no-fail-fast
 
