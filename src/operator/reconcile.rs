@@ -272,10 +272,11 @@ impl Reconciler {
         }
         // Those that have waited longest first, so that failing ones never keep others out.
         due.sort_by_key(|(due_since, ..)| *due_since);
-        // Policies that share a binding share what proves it: one denial is that of all.
+        // One denial is that of all policies with the same proof in the same namespace. In another it would say nothing:
+        // the API server may not have learned yet that the binding they share has come to bind that one too.
         let mut shared: Vec<(&Probe, String, Vec<_>)> = Vec::new();
         for (_, id, compiled, probe, namespace, since) in due {
-            match shared.iter_mut().find(|(other, ..)| *other == probe) {
+            match shared.iter_mut().find(|(other, place, _)| *other == probe && *place == namespace) {
                 Some((.., policies)) => policies.push((id, compiled, since)),
                 None => shared.push((probe, namespace, vec![(id, compiled, since)])),
             }

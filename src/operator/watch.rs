@@ -93,11 +93,21 @@ where
             Ok(watcher::Event::Delete(object)) => Some(Change::Delete(narrow(object))),
             Err(error) => {
                 tracing::warn!(kind = what, %error, "watch failed; it is tried again");
-                Some(Change::Failed(error.to_string()))
+                is_refused(&error).then(|| Change::Failed(error.to_string()))
             }
         };
         std::future::ready(change)
     })
+}
+
+/// Whether a kind cannot be listed or may not be watched. A connection that broke is no such thing: the watch goes on
+/// where it was, and says nothing of it.
+fn is_refused(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::InitialListFailed(_) => true,
+        watcher::Error::WatchStartFailed(kube::Error::Api(status)) => matches!(status.code, 401 | 403 | 404),
+        _ => false,
+    }
 }
 
 /// The owner's changes: one that is being deleted owns nothing any more.

@@ -285,6 +285,16 @@ mod tests {
         assert_eq!((summary.workloads, summary.compliant, summary.errors), (3, 0, 2));
     }
 
+    #[test]
+    fn a_kind_that_tells_of_changes_again_is_watched_again() {
+        let (mut world, _, _) = chain(&[]);
+        let (key, pod) = object(Kind::Pod, "later", 12, None, "nginx");
+        world.apply(Change::Unwatched(key.kind.clone(), "forbidden".to_owned()));
+        assert_eq!(world.unwatched().collect::<Vec<_>>(), [(&key.kind, "forbidden")]);
+        world.apply(Change::Workload(key, Some(pod)));
+        assert_eq!(world.unwatched().count(), 0);
+    }
+
     #[derive(Clone, Debug)]
     enum Step {
         Policy(u8, Option<u8>),

@@ -162,6 +162,10 @@ impl World {
             }
             Change::Workload(key, object) => {
                 let mut touched = Touched::default();
+                // What tells of changes again is watched again.
+                if matches!(self.seen.get(&key.kind), Some(Seen::Unwatched(_))) {
+                    self.seen.insert(key.kind.clone(), Seen::All);
+                }
                 self.replace(key, object, &mut touched);
                 touched
             }
