@@ -7,8 +7,9 @@ use immutable_core::glob::Glob;
 use immutable_core::policy::PolicyProblem;
 use immutable_core::rules::RuleId;
 use immutable_core::schema::validations;
-use immutable_core::selector::LabelSelector;
+use immutable_core::selector::{LabelSelector, is_dns_label};
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, ResourceExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -22,8 +23,16 @@ use serde::{Deserialize, Serialize};
     plural = "immutableexceptions",
     shortname = "imex",
     category = "immutable",
+    status = "ExceptionStatus",
     derive = "PartialEq",
     doc = "Excuses workloads of its own namespace from rules, for a reason and until a time.",
+    printcolumn(name = "Policies", type_ = "string", json_path = ".status.policies"),
+    printcolumn(name = "Target", type_ = "string", json_path = ".status.target"),
+    printcolumn(name = "Active", type_ = "string", json_path = ".status.conditions[?(@.type=='Active')].reason"),
+    printcolumn(name = "Expires", type_ = "string", json_path = ".spec.expiresAt"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".spec.reason"),
+    printcolumn(name = "Matched", type_ = "integer", json_path = ".status.matchedWorkloads", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", priority = 1),
     namespaced
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -44,7 +53,9 @@ pub struct ImmutableExceptionSpec {
     pub images: Vec<Glob>,
     /// Names of containers; absent means every one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16), inner(length(min = 1, max = 63)))]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 63)), extend("x-kubernetes-validations" = validations(&[
+        ("self.all(n, n.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?$'))", "write names of containers: lower case letters, digits and '-'"),
+    ])))]
     pub containers: Vec<String>,
     /// Why, for those who find it.
     #[schemars(length(min = 10, max = 1024))]
@@ -56,6 +67,34 @@ pub struct ImmutableExceptionSpec {
     /// When it ends, RFC 3339.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub expires_at: Timestamp,
+}
+
+/// What the operator reports of an exception.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExceptionStatus {
+    /// The generation that the rest was computed from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Ready: it is understood and compiled; Active: it counts, or the reason says why not.
+    #[serde(default)]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    /// The policies that it is about, in words.
+    #[serde(default)]
+    pub policies: String,
+    /// What it excuses, in words.
+    #[serde(default)]
+    pub target: String,
+    /// How many workloads that run it excuses from something.
+    #[serde(default)]
+    pub matched_workloads: u64,
+    /// The first of them, ten at most, as Kind/name.
+    #[serde(default)]
+    pub workloads: Vec<String>,
+    /// Whether it has ever excused a workload.
+    #[serde(default)]
+    pub has_matched: bool,
 }
 
 /// A policy that an exception is about.
@@ -97,6 +136,9 @@ pub struct ExceptedWorkloads {
     pub selector: LabelSelector,
 }
 
+/// The longest name of a kind.
+const LONGEST_KIND: usize = 63;
+
 impl ImmutableException {
     /// The validated exception; without a namespace it is of `default`, as for kubectl.
     ///
@@ -131,6 +173,21 @@ impl ImmutableException {
         for message in workloads.selector.problems() {
             problem("workloads.selector", message);
         }
+        for (index, kind) in workloads.kinds.iter().enumerate() {
+            if !(kind.starts_with(|first: char| first.is_ascii_uppercase())
+                && kind.len() <= LONGEST_KIND
+                && kind.chars().all(|character| character.is_ascii_alphanumeric()))
+            {
+                let message = format!("{kind:?} is no kind; write it as in manifests, such as Deployment");
+                problem(&format!("workloads.kinds[{index}]"), message);
+            }
+        }
+        for (index, name) in spec.containers.iter().enumerate() {
+            if !is_dns_label(name) {
+                let message = format!("{name:?} is no name of a container; write lower case letters, digits and '-'");
+                problem(&format!("containers[{index}]"), message);
+            }
+        }
         if workloads.names.len() + spec.images.len() > MOST_PATTERNS {
             problem("images", format!("there are more than {MOST_PATTERNS} patterns; join some with * or ?"));
         }
@@ -157,7 +214,12 @@ impl ImmutableException {
             reason: spec.reason,
             ticket: spec.ticket,
             created: self.metadata.creation_timestamp.as_ref().map(|time| time.0),
-            expires_at: spec.expires_at,
+            expires_at: whole_seconds(spec.expires_at),
         })
     }
+}
+
+/// A time without its fraction.
+fn whole_seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }

@@ -5,7 +5,9 @@ mod policy;
 mod schema;
 mod status;
 
-pub use exception::{ExceptedPolicy, ExceptedWorkloads, ImmutableException, ImmutableExceptionSpec, PolicyKind};
+pub use exception::{
+    ExceptedPolicy, ExceptedWorkloads, ExceptionStatus, ImmutableException, ImmutableExceptionSpec, PolicyKind,
+};
 pub use policy::{
     ClusterImmutablePolicy, ClusterImmutablePolicySpec, ClusterMatch, ImmutablePolicy, ImmutablePolicySpec, Match,
 };

@@ -6,11 +6,11 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 use schemars::Schema;
 
-use super::{ClusterImmutablePolicy, ImmutablePolicy};
+use super::{ClusterImmutablePolicy, ImmutableException, ImmutablePolicy};
 
 /// The custom resource definitions, in the order in which they are printed.
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    vec![ClusterImmutablePolicy::crd(), ImmutablePolicy::crd()]
+    vec![ClusterImmutablePolicy::crd(), ImmutablePolicy::crd(), ImmutableException::crd()]
 }
 
 /// Adds what must hold between the fields of a policy.
@@ -80,9 +80,9 @@ mod tests {
                 .iter()
                 .map(|column| column["name"].as_str().unwrap())
                 .collect();
-            assert_eq!(
-                columns,
-                [
+            let expected: &[&str] = match crd["spec"]["names"]["kind"].as_str() {
+                Some("ImmutableException") => &["Policies", "Target", "Active", "Expires", "Reason", "Matched", "Age"],
+                _ => &[
                     "Profile",
                     "Enforcement",
                     "Ready",
@@ -90,9 +90,10 @@ mod tests {
                     "Ready because",
                     "Enforced because",
                     "Suspended until",
-                    "Age"
-                ]
-            );
+                    "Age",
+                ],
+            };
+            assert_eq!(columns, expected);
             assert_eq!(crd["spec"]["names"]["categories"], serde_json::json!(["immutable"]));
         }
     }

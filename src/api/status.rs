@@ -39,13 +39,20 @@ pub struct PolicyStatus {
 pub struct SummaryStatus {
     /// How many workloads the policy judges.
     pub workloads: u64,
-    /// How many of them break no rule. The others would be denied if all rules were enforced and they were created now.
+    /// How many of them break no rule, but for what exceptions excuse.
     pub compliant: u64,
+    /// How many of them would be rejected if every rule were enforced and they were created now; `immutable impact`
+    /// names them.
+    #[serde(default)]
+    pub would_reject: u64,
     /// How many things could not be decided, which is never a pass.
     pub undecided: u64,
     /// How many findings each rule has; those without are not named.
     #[serde(default)]
     pub findings: Vec<RuleFindings>,
+    /// How many findings of each rule exceptions excuse; they are not among the others.
+    #[serde(default)]
+    pub excused: Vec<RuleFindings>,
 }
 
 /// How many findings a rule has.
@@ -63,8 +70,10 @@ impl From<&Summary> for SummaryStatus {
         Self {
             workloads: summary.workloads,
             compliant: summary.compliant,
+            would_reject: summary.rejected,
             undecided: summary.errors,
             findings: summary.findings.iter().map(count).collect(),
+            excused: summary.excused.iter().map(count).collect(),
         }
     }
 }

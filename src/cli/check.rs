@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use clap::ValueEnum;
 use immutable_core::evaluate::Facts;
-use immutable_core::exception::{Exceptions, Standing};
+use immutable_core::exception::{Exceptions, InEffect, Standing};
 use immutable_core::policy::{Enforcement, Policy};
 use immutable_core::rules::ConfigKind;
 use jiff::Timestamp;
@@ -104,9 +104,10 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         Err(errors) => return refuse(errors),
     };
     let now = arguments.at.unwrap_or_else(Timestamp::now);
-    say_what_is_not_honoured(&policies, &exceptions, now);
+    let in_effect = exceptions.in_effect(&policies, now);
+    say_what_is_not_honoured(&policies, &exceptions, &in_effect, now);
     let discovery = discover(&arguments.paths, &arguments.exclude);
-    let mut check = Check::new(arguments, &policies, exceptions, now);
+    let mut check = Check::new(arguments, &policies, in_effect);
     check.fail(discovery.errors);
     let inputs = || {
         discovery.sources.iter().map(|source| {
@@ -132,9 +133,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
 }
 
 /// An exception that is not honoured must say so: whoever wrote it counts on it.
-fn say_what_is_not_honoured(policies: &[Policy], exceptions: &Exceptions, now: Timestamp) {
+fn say_what_is_not_honoured(policies: &[Policy], exceptions: &Exceptions, in_effect: &InEffect, now: Timestamp) {
     for exception in exceptions.iter() {
-        let standings = policies.iter().map(|policy| (policy, exceptions.standing(exception, policy, now)));
+        let standings = policies.iter().map(|policy| (policy, in_effect.standing(exception, policy, now)));
         let about: Vec<_> = standings.filter(|(_, standing)| *standing != Standing::OtherPolicy).collect();
         if about.is_empty() {
             say(format_args!("warning: exception {} is about no policy that is checked", exception.id));
@@ -168,7 +169,7 @@ struct Check<'a> {
 }
 
 impl<'a> Check<'a> {
-    fn new(arguments: &'a Arguments, policies: &'a [Policy], exceptions: Exceptions, now: Timestamp) -> Self {
+    fn new(arguments: &'a Arguments, policies: &'a [Policy], exceptions: InEffect) -> Self {
         let given: BTreeMap<String, String> = arguments.namespace_labels.iter().cloned().collect();
         let context = Context {
             policies: policies.iter().map(|policy| (Arc::from(policy.id.to_string()), policy)).collect(),
@@ -178,7 +179,6 @@ impl<'a> Check<'a> {
             default_namespace: arguments.namespace.clone(),
             show_pass: arguments.show_pass,
             exceptions,
-            now,
         };
         Self {
             arguments,

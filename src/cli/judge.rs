@@ -5,12 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use immutable_core::evaluate::{About, Certainty, Facts, Finding, evaluate};
-use immutable_core::exception::Exceptions;
+use immutable_core::exception::InEffect;
 use immutable_core::policy::{Enforcement, Match, NamespaceLabels, Policy};
 use immutable_core::rules::ConfigKind;
 use immutable_core::workload::{CustomWorkload, Workload};
-
-use jiff::Timestamp;
 
 use crate::manifest::{ErrorKind, Locator, ManifestError, Object, Position, UNRENDERED};
 use crate::operator::DEFAULT_NAMESPACE;
@@ -31,9 +29,7 @@ pub(super) struct Context<'a> {
     /// Whether passes are listed.
     pub show_pass: bool,
     /// What excuses findings.
-    pub exceptions: Exceptions,
-    /// The moment at which they are judged.
-    pub now: Timestamp,
+    pub exceptions: InEffect,
 }
 
 /// What one object came to.
@@ -217,7 +213,7 @@ impl Context<'_> {
                 }
             }
             for finding in verdict.findings {
-                let excuse = self.exceptions.excuse(policy, common.namespace, workload, &finding, self.now);
+                let excuse = self.exceptions.excuse(&policy.id, common.namespace, workload, &[], &finding);
                 let exception = excuse.map(|exception| ExceptionNote {
                     name: exception.id.name.clone(),
                     reason: exception.reason.clone(),

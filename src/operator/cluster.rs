@@ -10,11 +10,13 @@ use immutable_core::native::{
 use immutable_core::policy::{Policy, PolicyId};
 use immutable_core::workload::CustomWorkload;
 use immutable_core::world::{self, NamespaceFacts, Touched, World};
+use jiff::Timestamp;
 use kube::api::{DynamicObject, ObjectMeta};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::exceptions::KnownExceptions;
 use crate::api::{ClusterImmutablePolicy, ImmutablePolicy, PolicyStatus};
 
 /// What a watch tells: one object came or went, or here is everything there is.
@@ -37,6 +39,8 @@ pub(super) enum Event {
     ClusterPolicy(Change<DynamicObject>),
     /// of an `ImmutablePolicy`
     Policy(Change<DynamicObject>),
+    /// of an `ImmutableException`
+    Exception(Change<DynamicObject>),
     /// of a namespace
     Namespace(Change<(String, NamespaceFacts)>),
     /// of a native object of ours
@@ -55,7 +59,7 @@ pub(super) struct Version {
 }
 
 impl Version {
-    fn of(metadata: &ObjectMeta) -> Self {
+    pub(super) fn of(metadata: &ObjectMeta) -> Self {
         Self { uid: metadata.uid.clone().unwrap_or_default(), generation: metadata.generation.unwrap_or_default() }
     }
 }
@@ -90,6 +94,8 @@ pub(super) struct Cluster {
     installation: Installation,
     /// Every policy of both kinds.
     pub policies: BTreeMap<PolicyId, KnownPolicy>,
+    /// Every exception.
+    pub exceptions: KnownExceptions,
     /// Namespaces, valid policies, and everything that carries pods.
     pub world: World,
     /// What of the world must be judged again.
@@ -104,8 +110,15 @@ pub(super) struct Cluster {
 }
 
 /// The watches that must have told everything once before anything is decided.
-const WATCHES: [&str; 6] =
-    ["ClusterImmutablePolicy", "ImmutablePolicy", "Namespace", "ClusterRole", NATIVE_POLICY, NATIVE_BINDING];
+const WATCHES: [&str; 7] = [
+    "ClusterImmutablePolicy",
+    "ImmutablePolicy",
+    "ImmutableException",
+    "Namespace",
+    "ClusterRole",
+    NATIVE_POLICY,
+    NATIVE_BINDING,
+];
 const NATIVE_POLICY: &str = "ValidatingAdmissionPolicy";
 const NATIVE_BINDING: &str = "ValidatingAdmissionPolicyBinding";
 
@@ -118,6 +131,7 @@ impl Cluster {
             touched: Touched { all: true, ..Touched::default() },
             installation,
             policies: BTreeMap::new(),
+            exceptions: KnownExceptions::default(),
             native: BTreeMap::new(),
             written: BTreeMap::new(),
             owner: None,
@@ -150,6 +164,12 @@ impl Cluster {
                     |before, object: DynamicObject| known(before, &object, namespaced_policy, &self.installation);
                 merge(&mut self.policies, change, |id| id.namespace.is_some(), namespaced_id, parse);
                 self.tell_policies();
+            }
+            Event::Exception(change) => {
+                self.seen_all("ImmutableException", &change);
+                for change in self.exceptions.apply(change) {
+                    self.change(change);
+                }
             }
             Event::Namespace(change) => {
                 self.seen_all("Namespace", &change);
@@ -203,6 +223,11 @@ impl Cluster {
         self.touched.merge(Touched { all: true, ..Touched::default() });
     }
 
+    /// Looks which exceptions count now.
+    pub(super) fn look_at_exceptions(&mut self, now: Timestamp) {
+        self.touched.merge(self.exceptions.look(&self.world, now));
+    }
+
     /// What must be judged again since this was last asked.
     pub(super) fn take_touched(&mut self) -> Touched {
         std::mem::take(&mut self.touched)
@@ -222,6 +247,9 @@ impl Cluster {
             .filter_map(|(id, known)| Some((id.clone(), Arc::clone(&known.policy.as_ref().ok()?.policy))))
             .filter(|(id, policy)| is_new(id, policy))
             .collect();
+        if !(gone.is_empty() && new.is_empty()) {
+            self.exceptions.policies_changed();
+        }
         for id in gone {
             self.change(world::Change::Policy(id, None));
         }
@@ -253,7 +281,7 @@ impl Cluster {
 }
 
 /// Applies a change to the part of a map that its watch speaks for; `value` is made of what was known before, too.
-fn merge<K: Ord, T, V>(
+pub(super) fn merge<K: Ord, T, V>(
     map: &mut BTreeMap<K, V>,
     change: Change<T>,
     speaks_for: impl Fn(&K) -> bool,

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod conditions;
+mod exceptions;
 mod leader;
 mod proof;
 mod reconcile;

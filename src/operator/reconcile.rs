@@ -106,6 +106,7 @@ impl Reconciler {
     pub(super) async fn pass(&mut self, cluster: &mut Cluster, is_scannable: bool) -> Duration {
         let started = Instant::now();
         let now = Timestamp::now();
+        cluster.look_at_exceptions(now);
         let valid = cluster.policies.values().filter_map(|known| known.policy.as_ref().ok());
         let translated = valid.map(|valid| (&*valid.policy, &valid.translation));
         let mut compilation = link(translated, &self.installation, now);
@@ -156,7 +157,7 @@ impl Reconciler {
         if touched.is_empty() {
             return;
         }
-        let judged = self.scan.update(&cluster.world, &touched);
+        let judged = self.scan.update(&cluster.world, &cluster.exceptions.in_effect, &touched);
         self.metrics.scanned(started.elapsed(), judged, &self.scan, &cluster.world);
     }
 
@@ -405,6 +406,9 @@ impl Reconciler {
         };
         if let Some(proof) = self.proofs.next() {
             next = next.min(proof.saturating_duration_since(Instant::now()).max(Duration::from_millis(50)));
+        }
+        if let Some(exceptions) = cluster.exceptions.next(now) {
+            next = next.min(exceptions);
         }
         for known in cluster.policies.values() {
             if let Some(policy) = known.valid()

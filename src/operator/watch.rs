@@ -42,6 +42,9 @@ pub(super) fn events(client: &Client, installation: &Installation) -> BoxStream<
         changes(custom("ImmutablePolicy", "immutablepolicies"), config(), "ImmutablePolicy", |object| object)
             .map(Event::Policy)
             .boxed(),
+        changes(custom("ImmutableException", "immutableexceptions"), config(), "ImmutableException", |object| object)
+            .map(Event::Exception)
+            .boxed(),
         changes(namespaces, config(), "Namespace", namespace_facts).map(Event::Namespace).boxed(),
         changes(native(NativeKind::Policy), ours(), NativeKind::Policy.name(), |object| object)
             .map(|change| Event::Native(NativeKind::Policy, change))

@@ -3,7 +3,9 @@
 //! An exception always expires and always has a reason. It excuses workloads of its own namespace only, and each
 //! finding needs one that is in effect: two never make up for each other.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -18,6 +20,9 @@ use crate::workload::Workload;
 pub const MOST_PER_NAMESPACE: usize = 20;
 /// How many patterns each may have.
 pub const MOST_PATTERNS: usize = 16;
+/// How many characters all exceptions of one policy may come to in what is compiled: etcd takes objects of 1.5 MiB.
+/// Beyond that every namespace keeps its oldest, so that none keeps another's out.
+pub const MOST_TEXT: usize = 600_000;
 /// The shortest reason: what is shorter tells nobody anything.
 pub const SHORTEST_REASON: usize = 10;
 
@@ -78,7 +83,7 @@ pub struct Exception {
     pub ticket: Option<String>,
     /// When it was created, as the API server says; none in a file.
     pub created: Option<Timestamp>,
-    /// When it ends.
+    /// When it ends, in whole seconds: so does the API server tell the time of a request.
     pub expires_at: Timestamp,
 }
 
@@ -150,11 +155,24 @@ impl Exception {
         self.policies.is_empty() || self.policies.iter().any(is_named)
     }
 
-    /// Whether a finding about a workload of its namespace is one that it excuses, if it counts.
-    pub fn covers(&self, workload: &Workload, finding: &Finding) -> bool {
+    /// How many characters it comes to in what is compiled, at most.
+    pub(crate) fn text_size(&self) -> usize {
         let WorkloadFilter { kinds, names, selector } = &self.workloads;
-        let of_kind = kinds.is_empty() || kinds.iter().any(|kind| kind == workload.kind.name());
-        let of_name = names.is_empty() || names.iter().any(|name| name.matches(workload.name()));
+        let patterns = names.iter().chain(&self.images).map(|pattern| pattern.as_str().len() * 5 + 1);
+        let words = kinds.iter().chain(&self.containers).map(|word| word.len() + 1);
+        let rules = self.rules.iter().map(|rule| rule.id().len() + 1);
+        100 + patterns.chain(words).chain(rules).sum::<usize>() + selector.text_size()
+    }
+
+    /// Whether a finding about a workload of its namespace is one that it excuses, if it counts. `made_from` names
+    /// what the workload was made from, if anything: what is excused excuses what is derived from it.
+    pub fn covers(&self, workload: &Workload, made_from: &[Named<'_>], finding: &Finding) -> bool {
+        let WorkloadFilter { kinds, names, selector } = &self.workloads;
+        let is_meant = |named: &Named<'_>| {
+            (kinds.is_empty() || kinds.iter().any(|kind| kind == named.kind))
+                && (names.is_empty() || names.iter().any(|name| name.matches(named.name)))
+        };
+        let itself = Named { kind: workload.kind.name(), name: workload.name() };
         let of_container = || match &finding.about {
             About::Container { name, .. } => self.containers.contains(name),
             About::Volume(_) | About::Workload => false,
@@ -164,8 +182,7 @@ impl Exception {
             image.is_some_and(|image| self.images.iter().any(|pattern| pattern.matches(image)))
         };
         self.rules.contains(&finding.rule)
-            && of_kind
-            && of_name
+            && (is_meant(&itself) || made_from.iter().any(is_meant))
             && selector.matches(&workload.metadata.labels)
             && (self.containers.is_empty() || of_container())
             && (self.images.is_empty() || of_image())
@@ -188,51 +205,167 @@ fn image<'w>(workload: &'w Workload, finding: &Finding) -> Option<&'w str> {
     }
 }
 
+/// An object by what exceptions choose it by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Named<'a> {
+    /// its kind
+    pub kind: &'a str,
+    /// its name
+    pub name: &'a str,
+}
+
 /// All exceptions there are.
 #[derive(Clone, Debug, Default)]
 pub struct Exceptions {
-    /// Ordered by namespace, then by age, then by name: the oldest of a namespace are honoured.
-    all: Vec<Exception>,
+    by_namespace: BTreeMap<String, Vec<Arc<Exception>>>,
 }
 
 impl Exceptions {
     /// Takes them in any order.
-    pub fn new(mut all: Vec<Exception>) -> Self {
-        let order =
-            |exception: &Exception| (exception.id.namespace.clone(), exception.created, exception.id.name.clone());
-        all.sort_by_key(order);
-        Self { all }
+    pub fn new(all: Vec<Exception>) -> Self {
+        let mut exceptions = Self::default();
+        for exception in all {
+            exceptions.insert(Arc::new(exception));
+        }
+        exceptions
     }
 
-    /// Whether one counts for a policy at a moment. Expired ones take no place of others.
-    pub fn standing(&self, exception: &Exception, policy: &Policy, now: Timestamp) -> Standing {
-        let standing = exception.standing(policy, now);
-        let mut living = self.of_namespace(&exception.id.namespace).filter(|other| now < other.expires_at);
-        let is_honoured = living.by_ref().take(MOST_PER_NAMESPACE).any(|other| other.id == exception.id);
-        if standing == Standing::InEffect && !is_honoured { Standing::TooMany } else { standing }
+    /// Takes one in, in the place of the one that it replaces.
+    pub fn insert(&mut self, exception: Arc<Exception>) {
+        self.remove(&exception.id);
+        let of_namespace = self.by_namespace.entry(exception.id.namespace.clone()).or_default();
+        // The oldest of a namespace are honoured.
+        let age = |exception: &Exception| (exception.created, exception.id.name.clone());
+        let at = of_namespace.partition_point(|other| age(other) < age(&exception));
+        of_namespace.insert(at, exception);
     }
 
-    /// The exception that excuses a finding of a policy about a workload, if there is one.
-    pub fn excuse(
-        &self,
-        policy: &Policy,
-        namespace: &str,
-        workload: &Workload,
-        finding: &Finding,
-        now: Timestamp,
-    ) -> Option<&Exception> {
-        self.of_namespace(namespace).find(|exception| {
-            exception.covers(workload, finding) && self.standing(exception, policy, now) == Standing::InEffect
-        })
+    /// Forgets one.
+    pub fn remove(&mut self, id: &ExceptionId) {
+        if let Some(of_namespace) = self.by_namespace.get_mut(&id.namespace) {
+            of_namespace.retain(|exception| exception.id != *id);
+            if of_namespace.is_empty() {
+                self.by_namespace.remove(&id.namespace);
+            }
+        }
     }
 
     /// Every one.
-    pub fn iter(&self) -> impl Iterator<Item = &Exception> {
-        self.all.iter()
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Exception>> {
+        self.by_namespace.values().flatten()
     }
 
-    fn of_namespace(&self, namespace: &str) -> impl Iterator<Item = &Exception> {
-        let start = self.all.partition_point(|exception| exception.id.namespace.as_str() < namespace);
-        self.all[start..].iter().take_while(move |exception| exception.id.namespace == namespace)
+    /// Which of them count at a moment, for each of some policies.
+    pub fn in_effect<'a>(&self, policies: impl IntoIterator<Item = &'a Policy>, now: Timestamp) -> InEffect {
+        let mut in_effect = InEffect::default();
+        let mut living: BTreeMap<&str, Vec<&Arc<Exception>>> = BTreeMap::new();
+        for (namespace, all) in &self.by_namespace {
+            // Expired ones take no place of others.
+            let of_namespace: Vec<_> = all.iter().filter(|exception| now < exception.expires_at).collect();
+            let ends = of_namespace.iter().map(|exception| exception.expires_at).min();
+            in_effect.until = in_effect.until.into_iter().chain(ends).min();
+            living.insert(namespace, of_namespace);
+        }
+        for policy in policies {
+            let of_policy = match &policy.id.namespace {
+                Some(namespace) => living.get_key_value(namespace.as_str()).into_iter().collect(),
+                None => living.iter().collect::<Vec<_>>(),
+            };
+            let mut honoured: BTreeMap<String, Vec<Arc<Exception>>> = BTreeMap::new();
+            for (_, exception) in within_limits(of_policy, policy, now) {
+                honoured.entry(exception.id.namespace.clone()).or_default().push(Arc::clone(exception));
+            }
+            if !honoured.is_empty() {
+                in_effect.by_policy.insert(policy.id.clone(), honoured);
+            }
+        }
+        in_effect
+    }
+}
+
+/// The exceptions of some namespaces that a policy honours, each with its place in its namespace.
+fn within_limits<'e>(
+    living: Vec<(&&str, &Vec<&'e Arc<Exception>>)>,
+    policy: &Policy,
+    now: Timestamp,
+) -> Vec<(usize, &'e Arc<Exception>)> {
+    let mut honoured: Vec<(usize, &Arc<Exception>)> = living
+        .into_iter()
+        .flat_map(|(_, all)| all.iter().copied().take(MOST_PER_NAMESPACE).enumerate())
+        .filter(|(_, exception)| exception.standing(policy, now) == Standing::InEffect)
+        .collect();
+    let mut text: usize = honoured.iter().map(|(_, exception)| exception.text_size()).sum();
+    if text > MOST_TEXT {
+        // The first of every namespace come before the second of any.
+        honoured.sort_by_key(|(rank, _)| *rank);
+        while text > MOST_TEXT
+            && let Some((_, last)) = honoured.pop()
+        {
+            text -= last.text_size();
+        }
+    }
+    honoured
+}
+
+/// The exceptions that count, until one of them ends or anything else changes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct InEffect {
+    /// The oldest of each namespace first.
+    by_policy: BTreeMap<PolicyId, BTreeMap<String, Vec<Arc<Exception>>>>,
+    /// When the next of all exceptions ends.
+    until: Option<Timestamp>,
+}
+
+impl InEffect {
+    /// The exception that excuses a finding of a policy about a workload, if there is one.
+    pub fn excuse(
+        &self,
+        policy: &PolicyId,
+        namespace: &str,
+        workload: &Workload,
+        made_from: &[Named<'_>],
+        finding: &Finding,
+    ) -> Option<&Arc<Exception>> {
+        let of_namespace = self.by_policy.get(policy)?.get(namespace)?;
+        of_namespace.iter().find(|exception| exception.covers(workload, made_from, finding))
+    }
+
+    /// What counts for a policy, by namespace.
+    pub fn of_policy(&self, policy: &PolicyId) -> Option<&BTreeMap<String, Vec<Arc<Exception>>>> {
+        self.by_policy.get(policy)
+    }
+
+    /// Whether one counts for a policy.
+    pub fn holds(&self, exception: &ExceptionId, policy: &PolicyId) -> bool {
+        let of_namespace = self.by_policy.get(policy).and_then(|of_policy| of_policy.get(&exception.namespace));
+        of_namespace.is_some_and(|all| all.iter().any(|known| known.id == *exception))
+    }
+
+    /// Why one counts for a policy or does not.
+    pub fn standing(&self, exception: &Exception, policy: &Policy, now: Timestamp) -> Standing {
+        match exception.standing(policy, now) {
+            Standing::InEffect if !self.holds(&exception.id, &policy.id) => Standing::TooMany,
+            standing => standing,
+        }
+    }
+
+    /// When the next of all exceptions ends.
+    pub fn until(&self) -> Option<Timestamp> {
+        self.until
+    }
+
+    /// The namespaces where something else counts than before.
+    pub fn changed_since(&self, before: &Self) -> BTreeSet<String> {
+        let mut changed = BTreeSet::new();
+        let none = BTreeMap::new();
+        for policy in self.by_policy.keys().chain(before.by_policy.keys()) {
+            let (now, before) = (self.of_policy(policy).unwrap_or(&none), before.of_policy(policy).unwrap_or(&none));
+            for namespace in now.keys().chain(before.keys()) {
+                if now.get(namespace) != before.get(namespace) {
+                    changed.insert(namespace.clone());
+                }
+            }
+        }
+        changed
     }
 }

@@ -1,4 +1,5 @@
-//! Patterns over a whole text: `*` is any run of characters, `?` is one, every other character is itself.
+//! Patterns over a whole text: `*` is any run of characters, `?` is one of printable ASCII, every other character is
+//! itself.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -57,6 +58,31 @@ impl Glob {
     pub fn matches(&self, text: &str) -> bool {
         matches(self.0.as_bytes(), text.as_bytes())
     }
+
+    /// The same pattern as RE2, see [`regex_source`].
+    pub fn to_regex_source(&self) -> String {
+        regex_source(&self.0, "[!-~]")
+    }
+}
+
+/// A pattern as RE2, with `any` for the character that `?` stands for, without anchors and without a group around it: a concatenation, fit to stand between
+/// the bars of an alternation. It has no quotation mark that the pattern has not, no blank, and at most five times as
+/// many characters as the pattern. A line break matches `*` only where the flag `s` is set.
+pub(crate) fn regex_source(pattern: &str, any: &str) -> String {
+    let mut source = String::with_capacity(pattern.len() * 2);
+    let mut previous = None;
+    for character in pattern.chars() {
+        match character {
+            // Two stars mean what one does; RE2 would follow both.
+            '*' if previous == Some('*') => {}
+            '*' => source.push_str(".*"),
+            '?' => source.push_str(any),
+            '\\' | '.' | '+' | '(' | ')' | '[' | ']' | '{' | '}' | '^' | '$' | '|' => source.extend(['\\', character]),
+            literal => source.push(literal),
+        }
+        previous = Some(character);
+    }
+    source
 }
 
 /// Whether a whole text matches a pattern of ASCII.
@@ -72,7 +98,11 @@ pub(crate) fn matches(pattern: &[u8], text: &[u8]) -> bool {
                 at_pattern += 1;
                 retry = Some((at_pattern, at_text));
             }
-            Some(expected) if *expected == b'?' || *expected == text[at_text] => {
+            Some(b'?') if text[at_text].is_ascii_graphic() => {
+                at_pattern += 1;
+                at_text += 1;
+            }
+            Some(expected) if *expected != b'?' && *expected == text[at_text] => {
                 at_pattern += 1;
                 at_text += 1;
             }
@@ -140,6 +170,8 @@ mod tests {
     #[case("registry.example/legacy/*", "registry.example/legacy/team/app:1", true)]
     #[case("registry.example/legacy/*", "registry.example/legacy-evil/app:1", false)]
     #[case("?", "é", false)]
+    #[case("??", "é", false)]
+    #[case("a?", "a b", false)]
     fn matches_the_whole_text(#[case] pattern: &str, #[case] text: &str, #[case] expected: bool) {
         assert_eq!(Glob::parse(pattern).unwrap().matches(text), expected);
     }

@@ -161,13 +161,18 @@ impl LabelSelector {
         self.matches(&labels).then_some(labels)
     }
 
-    /// What is wrong with it, in the words of a person; the API server would refuse the compiled objects.
-    pub fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
+    /// How many characters of keys and values it has.
+    pub(crate) fn text_size(&self) -> usize {
         let of_labels = self.match_labels.iter().map(|(key, value)| key.len() + value.len());
         let of_values = self.match_expressions.iter().flat_map(|requirement| &requirement.values).map(String::len);
         let of_keys = self.match_expressions.iter().map(|requirement| requirement.key.len());
-        if of_labels.chain(of_keys).chain(of_values).sum::<usize>() > LONGEST_SELECTOR {
+        of_labels.chain(of_keys).chain(of_values).sum()
+    }
+
+    /// What is wrong with it, in the words of a person; the API server would refuse the compiled objects.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.text_size() > LONGEST_SELECTOR {
             problems.push(format!(
                 "the selector is too long; write at most {LONGEST_SELECTOR} characters of keys and values"
             ));

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
+use crate::exception::{Exception, ExceptionId, Exceptions, Named};
 use crate::policy::{Match, NamespaceLabels, Policy, PolicyId};
 use crate::workload::{Kind, Workload, WorkloadKind};
 
@@ -63,6 +64,8 @@ pub struct NamespaceFacts {
 pub enum Change {
     /// A valid policy came, changed, or went.
     Policy(PolicyId, Option<Arc<Policy>>),
+    /// A valid exception came, changed, or went. What that means is for [`Exceptions::in_effect`] to say.
+    Exception(ExceptionId, Option<Arc<Exception>>),
     /// A namespace came, changed, or went.
     Namespace(String, Option<NamespaceFacts>),
     /// An object with pods came, changed, or went.
@@ -115,6 +118,7 @@ enum Seen {
 pub struct World {
     operator_namespace: String,
     policies: BTreeMap<PolicyId, Arc<Policy>>,
+    exceptions: Exceptions,
     namespaces: BTreeMap<String, NamespaceFacts>,
     objects: BTreeMap<Arc<WorkloadKey>, Object>,
     /// The key of each object that can have made others, by its uid.
@@ -130,6 +134,7 @@ impl World {
         Self {
             operator_namespace: operator_namespace.to_owned(),
             policies: BTreeMap::new(),
+            exceptions: Exceptions::default(),
             namespaces: BTreeMap::new(),
             objects: BTreeMap::new(),
             keys: HashMap::new(),
@@ -148,6 +153,13 @@ impl World {
                 }
                 Touched { all: true, ..Touched::default() }
             }
+            Change::Exception(id, exception) => {
+                match exception {
+                    Some(exception) => self.exceptions.insert(exception),
+                    None => self.exceptions.remove(&id),
+                }
+                Touched::default()
+            }
             Change::Namespace(name, facts) => {
                 let before = match facts.clone() {
                     Some(facts) => self.namespaces.insert(name.clone(), facts),
@@ -157,8 +169,7 @@ impl World {
                 if labels(&before) == labels(&facts) {
                     return Touched::default();
                 }
-                let of_namespace = self.objects.keys().filter(|key| key.namespace == name);
-                Touched { all: false, workloads: of_namespace.map(|key| (**key).clone()).collect() }
+                self.of_namespace(&name)
             }
             Change::Workload(key, object) => {
                 let mut touched = Touched::default();
@@ -264,6 +275,17 @@ impl World {
         self.policies.get(id)
     }
 
+    /// The valid exceptions.
+    pub fn exceptions(&self) -> &Exceptions {
+        &self.exceptions
+    }
+
+    /// Everything that runs in a namespace, to be judged again.
+    pub fn of_namespace(&self, name: &str) -> Touched {
+        let of_namespace = self.objects.keys().filter(|key| key.namespace == name);
+        Touched { all: false, workloads: of_namespace.map(|key| (**key).clone()).collect() }
+    }
+
     /// The namespaces.
     pub fn namespaces(&self) -> &BTreeMap<String, NamespaceFacts> {
         &self.namespaces
@@ -284,17 +306,8 @@ impl World {
 
     /// Whether a policy judges an object itself, not by what it was made from.
     pub(crate) fn is_judged(&self, policy: &Policy, key: &WorkloadKey, object: &Object) -> Judged {
-        let mut above = object.controller.as_deref();
-        // A chain of owners has no circle: a uid is given once, and an owner is older. Bounded all the same.
-        for _ in 0..8 {
-            // An owner is of the same namespace; garbage collection takes any other reference for a broken one.
-            let of_namespace = |owner: &&Arc<WorkloadKey>| owner.namespace == key.namespace;
-            let Some(owner_key) = above.and_then(|uid| self.keys.get(uid)).filter(of_namespace) else { break };
-            let Some(owner) = self.objects.get(owner_key) else { break };
-            if self.in_scope(policy, owner_key, owner) {
-                return Judged::ByItsOwner;
-            }
-            above = owner.controller.as_deref();
+        if self.owners(key, object).any(|(owner_key, owner)| self.in_scope(policy, owner_key, owner)) {
+            return Judged::ByItsOwner;
         }
         if !self.in_scope(policy, key, object) {
             return Judged::No;
@@ -303,6 +316,27 @@ impl World {
             (Content::Made, _) => Judged::Unknown,
             _ => Judged::Itself,
         }
+    }
+
+    /// What an object was made from, the nearest first.
+    fn owners<'w>(
+        &'w self,
+        key: &'w WorkloadKey,
+        object: &'w Object,
+    ) -> impl Iterator<Item = (&'w WorkloadKey, &'w Object)> {
+        let owner = |object: &Object| {
+            // An owner is of the same namespace; garbage collection takes any other reference for a broken one.
+            let owner = self.keys.get(object.controller.as_deref()?)?;
+            let (owner, object) = self.objects.get_key_value(owner)?;
+            (owner.namespace == key.namespace).then_some((&**owner, object))
+        };
+        // A chain of owners has no circle: a uid is given once, and an owner is older. Bounded all the same.
+        std::iter::successors(owner(object), move |(_, object)| owner(object)).take(8)
+    }
+
+    /// The names of what an object was made from.
+    pub(crate) fn made_from<'w>(&'w self, key: &'w WorkloadKey, object: &'w Object) -> Vec<Named<'w>> {
+        self.owners(key, object).map(|(key, _)| Named { kind: key.kind.name(), name: &key.name }).collect()
     }
 
     fn in_scope(&self, policy: &Policy, key: &WorkloadKey, object: &Object) -> bool {

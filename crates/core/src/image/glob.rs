@@ -70,24 +70,10 @@ impl TagGlob {
         tag.bytes().all(is_tag_byte) && crate::glob::matches(self.0.as_bytes(), tag.as_bytes())
     }
 
-    /// The same pattern as RE2 over a tag, without anchors and without a group around it: a concatenation, fit to
-    /// stand between the bars of an alternation. It has no quotation mark, so it can stand in a raw CEL string, and
-    /// at most twice as many characters as the pattern.
+    /// The same pattern as RE2, see [`crate::glob::regex_source`]. It has no quotation mark, so it can stand in a raw
+    /// CEL string.
     pub fn to_regex_source(&self) -> String {
-        let mut source = String::with_capacity(self.0.len() * 2);
-        let mut previous = None;
-        for character in self.0.chars() {
-            match character {
-                // Two stars mean what one does; RE2 would follow both.
-                '*' if previous == Some('*') => {}
-                '*' => source.push_str(".*"),
-                '?' => source.push('.'),
-                '.' => source.push_str(r"\."),
-                literal => source.push(literal),
-            }
-            previous = Some(character);
-        }
-        source
+        crate::glob::regex_source(&self.0, ".")
     }
 }
 

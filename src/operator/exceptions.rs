@@ -1,0 +1,148 @@
+//! The exceptions as they are in the cluster, and which of them count at present.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use immutable_core::exception::{Exception, ExceptionId, InEffect};
+use immutable_core::world::{self, Touched, World};
+use jiff::Timestamp;
+use kube::api::DynamicObject;
+use tokio::time::Instant;
+
+use super::cluster::{Change, Version, merge};
+use crate::api::{ExceptionStatus, ImmutableException};
+
+/// How often at most it is looked anew which exceptions count: a tenant who makes and deletes them without end must not
+/// have policies compiled without end.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
+/// An exception as it is in the cluster.
+pub(super) struct KnownException {
+    /// which version of it
+    pub version: Version,
+    /// what it says, or everything that is wrong with it
+    pub exception: Result<Arc<Exception>, Vec<String>>,
+    /// what was last reported of it
+    #[expect(dead_code, reason = "written with the next change")]
+    pub status: ExceptionStatus,
+}
+
+/// All of them.
+#[derive(Default)]
+pub(super) struct KnownExceptions {
+    pub all: BTreeMap<ExceptionId, KnownException>,
+    /// Those that count.
+    pub in_effect: InEffect,
+    /// Whether exceptions or policies have changed since that was looked at.
+    stale: bool,
+    looked: Option<Instant>,
+}
+
+impl KnownExceptions {
+    /// Takes in what a watch tells; returns what that means for the world.
+    pub(super) fn apply(&mut self, change: Change<DynamicObject>) -> Vec<world::Change> {
+        self.stale = true;
+        // One event of thousands is about one of them.
+        let only = match &change {
+            Change::Apply(object) | Change::Delete(object) => Some(id(object)),
+            Change::Reset(_) | Change::Failed(_) => None,
+        };
+        let before = self.valid(only.as_ref());
+        merge(&mut self.all, change, |_| true, id, known);
+        let after = self.valid(only.as_ref());
+        let mut changes = Vec::new();
+        for id in before.keys().filter(|id| !after.contains_key(id)) {
+            changes.push(world::Change::Exception(id.clone(), None));
+        }
+        for (id, exception) in after {
+            if !before.get(&id).is_some_and(|known| Arc::ptr_eq(known, &exception)) {
+                changes.push(world::Change::Exception(id, Some(exception)));
+            }
+        }
+        changes
+    }
+
+    /// The valid ones, or the one that is meant.
+    fn valid(&self, only: Option<&ExceptionId>) -> BTreeMap<ExceptionId, Arc<Exception>> {
+        let is_meant = |(id, _): &(&ExceptionId, &KnownException)| only.is_none_or(|only| only == *id);
+        let valid = |(id, known): (&ExceptionId, &KnownException)| {
+            known.exception.as_ref().ok().map(|exception| (id.clone(), Arc::clone(exception)))
+        };
+        self.all.iter().filter(is_meant).filter_map(valid).collect()
+    }
+
+    /// Has it looked anew which count: policies have changed.
+    pub(super) fn policies_changed(&mut self) {
+        self.stale = true;
+    }
+
+    /// Looks which count now, if that may have changed; returns what must be judged again.
+    pub(super) fn look(&mut self, world: &World, now: Timestamp) -> Touched {
+        let mut touched = Touched::default();
+        let has_ended = self.in_effect.until().is_some_and(|until| until <= now);
+        let is_early = self.looked.is_some_and(|looked| looked.elapsed() < LOOK_AGAIN);
+        if !(self.stale || has_ended) || is_early {
+            return touched;
+        }
+        let policies = world.policies().map(|(_, policy)| policy);
+        let in_effect = world.exceptions().in_effect(policies, now);
+        for namespace in in_effect.changed_since(&self.in_effect) {
+            touched.merge(world.of_namespace(&namespace));
+        }
+        self.in_effect = in_effect;
+        self.stale = false;
+        self.looked = Some(Instant::now());
+        touched
+    }
+
+    /// How long until it must be looked at again, if nothing happens.
+    pub(super) fn next(&self, now: Timestamp) -> Option<Duration> {
+        let allowed = self.looked.map_or(Duration::ZERO, |looked| LOOK_AGAIN.saturating_sub(looked.elapsed()));
+        if self.stale {
+            return Some(allowed);
+        }
+        let left = self.in_effect.until()?.duration_since(now);
+        Some(Duration::try_from(left).unwrap_or_default().max(allowed) + Duration::from_millis(1))
+    }
+}
+
+fn id(object: &DynamicObject) -> ExceptionId {
+    ExceptionId {
+        namespace: object.metadata.namespace.clone().unwrap_or_default(),
+        name: object.metadata.name.clone().unwrap_or_default(),
+    }
+}
+
+/// An exception that cannot be read must not stop the others. What was understood of the same generation before is
+/// kept: most events are of a status that we wrote.
+fn known(before: Option<KnownException>, object: DynamicObject) -> KnownException {
+    let status = object.data.get("status").cloned().unwrap_or_default();
+    let status = serde_json::from_value(status).unwrap_or_default();
+    let version = Version::of(&object.metadata);
+    if let Some(known) = before.filter(|known| known.version == version) {
+        return KnownException { status, ..known };
+    }
+    let mut value = serde_json::json!({
+        "apiVersion": crate::api::API_VERSION,
+        "kind": "ImmutableException",
+        "metadata": {
+            "name": object.metadata.name,
+            "namespace": object.metadata.namespace,
+            "creationTimestamp": object.metadata.creation_timestamp,
+        },
+    });
+    if let Some(spec) = object.data.get("spec") {
+        value["spec"] = spec.clone();
+    }
+    let exception = serde_json::from_value::<ImmutableException>(value)
+        .map_err(|error| {
+            vec![format!(
+                "this version of the operator cannot read the exception: {error}; upgrade the operator or change it"
+            )]
+        })
+        .and_then(|exception| {
+            exception.validate().map_err(|problems| problems.iter().map(ToString::to_string).collect())
+        });
+    KnownException { version, exception: exception.map(Arc::new), status }
+}
