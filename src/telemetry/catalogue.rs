@@ -3,13 +3,15 @@
 
 use prometheus::Registry;
 use prometheus::core::Collector;
-use prometheus::proto::MetricFamily;
+use prometheus::proto::{MetricFamily, MetricType};
 
 /// What a metric is called, and what tells its series apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Described {
     /// Its name, without what a histogram adds to it.
     pub name: String,
+    /// Whether it is a histogram, whose series are buckets, a sum and a count.
+    pub is_histogram: bool,
     /// Names of its labels.
     pub labels: Vec<String>,
     /// What it counts.
@@ -29,8 +31,14 @@ impl Catalogue {
     /// # Errors
     /// Another one has its name.
     pub(super) fn register(&mut self, metric: Box<dyn Collector>) -> prometheus::Result<()> {
+        let families = metric.collect();
+        let is_histogram = |name: &str| {
+            let mut of_name = families.iter().filter(|family| family.name() == name);
+            of_name.any(|family| family.get_field_type() == MetricType::HISTOGRAM)
+        };
         let described = metric.desc().into_iter().map(|desc| Described {
             name: desc.fq_name.clone(),
+            is_histogram: is_histogram(&desc.fq_name),
             labels: desc.variable_labels.clone(),
             help: desc.help.clone(),
         });
