@@ -110,7 +110,7 @@ fn every_panel_says_what_it_shows_in_which_unit() -> Result<()> {
         }
         for (query, _) in queries {
             for rate in query.split("rate(").skip(1) {
-                let range = rate.split_once('[').and_then(|(_, rest)| rest.split_once(']')).map(|(range, _)| range);
+                let range = rate.split_once("}[").and_then(|(_, rest)| rest.split_once(']')).map(|(range, _)| range);
                 ensure!(range == Some("$__rate_interval"), "{name} has a rate over {range:?}: {query}");
             }
             // Whatever is shown is of the cluster and the job that were chosen.

@@ -64,9 +64,13 @@ impl Known {
     /// documentation names it.
     pub(crate) fn has_values(&self, uses: &Uses) -> Result<()> {
         for asked in &uses.values {
-            let shown = self.shown.get(&asked.metric).and_then(|labels| labels.get(&asked.label));
+            // What a rule has recorded has the values of what it is made of.
+            let is_meant = |metric: &&String| **metric == asked.metric || asked.metric.contains(':');
+            let of_metrics =
+                self.shown.keys().filter(is_meant).filter_map(|metric| self.shown[metric].get(&asked.label));
+            let shown: BTreeSet<&String> = of_metrics.flatten().collect();
             let of_server = VALUES_OF_THE_SERVER.iter().find(|(label, _)| *label == asked.label);
-            let is_known = shown.is_some_and(|values| values.contains(&asked.value))
+            let is_known = shown.contains(&asked.value)
                 || of_server.is_some_and(|(_, values)| values.contains(&asked.value.as_str()))
                 || self.documented.contains(&asked.value)
                 // Codes of HTTP.
