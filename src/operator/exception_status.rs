@@ -43,7 +43,7 @@ pub(super) fn status(known: &KnownException, seen: &Seen<'_>, now: Timestamp) ->
     let (ready, active) = match &known.exception {
         Err(problems) => {
             let message = problems.join("; ");
-            (("False", "InvalidException", message.clone()), ("False", "InvalidException", message))
+            (("False", "Invalid", message.clone()), ("False", "Invalid", message))
         }
         Ok(exception) => {
             status.policies = policies(exception);
