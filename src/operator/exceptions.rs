@@ -11,7 +11,8 @@ use kube::api::DynamicObject;
 use tokio::time::Instant;
 
 use super::cluster::{Change, Version, merge};
-use crate::api::{ExceptionStatus, ImmutableException};
+use crate::api::ExceptionStatus;
+use crate::live::stored_exception;
 
 /// How often at most it is looked anew which exceptions count: a tenant who makes and deletes them without end must not
 /// have policies compiled without end.
@@ -123,26 +124,6 @@ fn known(before: Option<KnownException>, object: DynamicObject) -> KnownExceptio
     if let Some(known) = before.filter(|known| known.version == version) {
         return KnownException { status, ..known };
     }
-    let mut value = serde_json::json!({
-        "apiVersion": crate::api::API_VERSION,
-        "kind": "ImmutableException",
-        "metadata": {
-            "name": object.metadata.name,
-            "namespace": object.metadata.namespace,
-            "creationTimestamp": object.metadata.creation_timestamp,
-        },
-    });
-    if let Some(spec) = object.data.get("spec") {
-        value["spec"] = spec.clone();
-    }
-    let exception = serde_json::from_value::<ImmutableException>(value)
-        .map_err(|error| {
-            vec![format!(
-                "this version of the operator cannot read the exception: {error}; upgrade the operator or change it"
-            )]
-        })
-        .and_then(|exception| {
-            exception.validate().map_err(|problems| problems.iter().map(ToString::to_string).collect())
-        });
+    let exception = stored_exception(&object);
     KnownException { version, exception: exception.map(Arc::new), status }
 }

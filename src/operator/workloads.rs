@@ -5,101 +5,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::stream::{BoxStream, SelectAll, StreamExt};
-use immutable_core::workload::{CustomWorkload, Kind, Workload, WorkloadKind};
-use immutable_core::world::{self, Content, Object, WorkloadKey};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::api::{Api, ApiResource, ObjectMeta};
-use kube::core::{DynamicResourceScope, GroupVersionKind};
+use immutable_core::workload::{CustomWorkload, WorkloadKind};
+use immutable_core::world;
+use kube::Client;
+use kube::api::Api;
 use kube::runtime::watcher;
-use kube::{Client, Resource};
-use serde::{Deserialize, Deserializer};
-use serde_json::Value;
-use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 
 use super::cluster::Change;
 use super::watch::{PAGE_SIZE, changes};
-
-/// An object of any kind as JSON text, with what is asked of its metadata: of most objects nothing more is read. The
-/// text is dropped as soon as it is narrowed.
-#[derive(Clone, Debug)]
-pub(super) struct RawObject {
-    metadata: ObjectMeta,
-    text: Box<RawValue>,
-}
-
-impl<'de> Deserialize<'de> for RawObject {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        struct Head {
-            metadata: NarrowMetadata,
-        }
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct NarrowMetadata {
-            name: Option<String>,
-            namespace: Option<String>,
-            uid: Option<String>,
-            resource_version: Option<String>,
-            owner_references: Option<Vec<OwnerReference>>,
-        }
-        let text = Box::<RawValue>::deserialize(deserializer)?;
-        let Head { metadata } = serde_json::from_str(text.get()).map_err(serde::de::Error::custom)?;
-        let metadata = ObjectMeta {
-            name: metadata.name,
-            namespace: metadata.namespace,
-            uid: metadata.uid,
-            resource_version: metadata.resource_version,
-            owner_references: metadata.owner_references,
-            ..ObjectMeta::default()
-        };
-        Ok(Self { metadata, text })
-    }
-}
-
-impl Resource for RawObject {
-    type DynamicType = ApiResource;
-    type Scope = DynamicResourceScope;
-
-    fn kind(resource: &ApiResource) -> std::borrow::Cow<'_, str> {
-        resource.kind.as_str().into()
-    }
-
-    fn group(resource: &ApiResource) -> std::borrow::Cow<'_, str> {
-        resource.group.as_str().into()
-    }
-
-    fn version(resource: &ApiResource) -> std::borrow::Cow<'_, str> {
-        resource.version.as_str().into()
-    }
-
-    fn plural(resource: &ApiResource) -> std::borrow::Cow<'_, str> {
-        resource.plural.as_str().into()
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
-}
-
-/// A kind that is watched.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Watched {
-    kind: WorkloadKind,
-    resource: String,
-    /// Where a custom resource has its pod templates.
-    pod_templates: Vec<String>,
-}
+use crate::live::{RawObject, Served};
 
 /// Every watch of what carries pods.
 pub(super) struct Workloads {
     client: Client,
     streams: SelectAll<BoxStream<'static, world::Change>>,
-    running: BTreeMap<Watched, CancellationToken>,
+    running: BTreeMap<Served, CancellationToken>,
     keeps_what_is_made: Arc<AtomicBool>,
 }
 
@@ -116,29 +37,9 @@ impl Workloads {
     /// controllers make is kept with all that is judged, or without; where it is wanted now and was not before, it is
     /// listed anew.
     pub(super) fn follow(&mut self, custom: &[CustomWorkload], keeps_what_is_made: bool) -> Vec<WorkloadKind> {
-        let built_in = Kind::ALL.iter().map(|kind| Watched {
-            kind: WorkloadKind::BuiltIn(*kind),
-            resource: kind.resource().to_owned(),
-            pod_templates: Vec::new(),
-        });
-        let mut of_custom: BTreeMap<(String, String, String), Vec<String>> = BTreeMap::new();
-        for custom in custom {
-            let key = (custom.api_version.clone(), custom.kind.clone(), custom.resource.clone());
-            let pointers = of_custom.entry(key).or_default();
-            pointers.extend(custom.pod_templates.iter().cloned());
-            pointers.sort_unstable();
-            pointers.dedup();
-        }
-        let of_custom = of_custom.into_iter().map(|((api_version, kind, resource), pod_templates)| Watched {
-            kind: WorkloadKind::Custom { api_version, kind },
-            resource,
-            pod_templates,
-        });
-        let wanted: Vec<Watched> = built_in.chain(of_custom).collect();
+        let wanted = Served::all(custom);
         let kept_before = self.keeps_what_is_made.swap(keeps_what_is_made, Ordering::Relaxed);
-        let is_listed_anew = |watched: &Watched| {
-            keeps_what_is_made && !kept_before && watched.kind.built_in().is_some_and(|kind| MADE.contains(&kind))
-        };
+        let is_listed_anew = |watched: &Served| keeps_what_is_made && !kept_before && watched.is_made();
         let mut dropped = Vec::new();
         self.running.retain(|watched, running| {
             let stays = wanted.contains(watched) && !is_listed_anew(watched);
@@ -172,26 +73,9 @@ impl Workloads {
         }
     }
 
-    fn stream(&self, watched: &Watched, end: CancellationToken) -> BoxStream<'static, world::Change> {
-        let (api_version, name) = (watched.kind.api_version(), watched.kind.name());
-        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-        let gvk = GroupVersionKind::gvk(group, version, name);
-        let resource = ApiResource::from_gvk_with_plural(&gvk, &watched.resource);
-        let api: Api<RawObject> = Api::all_with(self.client.clone(), &resource);
-        let reader = Reader {
-            kind: watched.kind.clone(),
-            custom: match &watched.kind {
-                WorkloadKind::BuiltIn(_) => None,
-                WorkloadKind::Custom { api_version, kind } => Some(CustomWorkload {
-                    api_version: api_version.clone(),
-                    kind: kind.clone(),
-                    resource: watched.resource.clone(),
-                    pod_templates: watched.pod_templates.clone(),
-                    controller_user: None,
-                }),
-            },
-            keeps_what_is_made: Arc::clone(&self.keeps_what_is_made),
-        };
+    fn stream(&self, watched: &Served, end: CancellationToken) -> BoxStream<'static, world::Change> {
+        let api: Api<RawObject> = Api::all_with(self.client.clone(), &watched.api_resource());
+        let reader = watched.reader(Arc::clone(&self.keeps_what_is_made));
         let kind = watched.kind.clone();
         let config = watcher::Config::default().page_size(PAGE_SIZE);
         changes(api, config, &watched.resource, move |object| reader.read(object))
@@ -203,46 +87,5 @@ impl Workloads {
             })
             .take_until(async move { end.cancelled().await })
             .boxed()
-    }
-}
-
-/// Kinds that controllers make, of which there are most.
-const MADE: [Kind; 3] = [Kind::Pod, Kind::ReplicaSet, Kind::Job];
-
-/// Reads objects of one kind.
-struct Reader {
-    kind: WorkloadKind,
-    custom: Option<CustomWorkload>,
-    keeps_what_is_made: Arc<AtomicBool>,
-}
-
-impl Reader {
-    /// What is kept of an object.
-    fn read(&self, object: RawObject) -> (WorkloadKey, Object) {
-        let RawObject { metadata, text } = object;
-        let key = WorkloadKey {
-            kind: self.kind.clone(),
-            namespace: metadata.namespace.unwrap_or_default(),
-            name: metadata.name.unwrap_or_default(),
-        };
-        let owners = metadata.owner_references.unwrap_or_default();
-        let controller = owners.into_iter().find(|owner| owner.controller == Some(true));
-        let is_made = controller.as_ref().is_some_and(|controller| {
-            let kind = Kind::named(&controller.kind);
-            kind.is_some_and(|kind| kind.api_version() == controller.api_version)
-        });
-        let content = if is_made && !self.keeps_what_is_made.load(Ordering::Relaxed) {
-            Content::Made
-        } else {
-            let custom: Vec<&CustomWorkload> = self.custom.iter().collect();
-            let value: Value = serde_json::from_str(text.get()).unwrap_or_default();
-            match Workload::read(&value, self.kind.api_version(), self.kind.name(), &custom) {
-                Ok(Some(workload)) => Content::Known(Box::new(workload)),
-                Ok(None) => Content::Unreadable(format!("{} carries no pods", self.kind)),
-                Err(error) => Content::Unreadable(format!("{}: {error}", error.pointer())),
-            }
-        };
-        let uid = metadata.uid.unwrap_or_default();
-        (key, Object { uid, controller: controller.map(|controller| controller.uid), content })
     }
 }
