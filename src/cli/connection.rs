@@ -57,7 +57,9 @@ impl Connection {
     /// # Errors
     /// There is no kubeconfig, or it cannot be used.
     pub(super) async fn client(&self) -> anyhow::Result<Client> {
-        Client::try_from(self.config().await?).context("no cluster can be reached by the kubeconfig")
+        let mut config = self.config().await?;
+        config.read_timeout = Some(self.request_timeout).filter(|timeout| *timeout != Duration::MAX);
+        Client::try_from(config).context("no cluster can be reached by the kubeconfig")
     }
 
     /// Whether a person said which cluster.

@@ -37,12 +37,14 @@ fn exception(object: &Object<'_>, namespace: &str) -> Option<Read<Exception>> {
     Some(placed(object, validated))
 }
 
-/// An exception that is not honoured must say so: whoever wrote it counts on it.
+/// An exception that is not honoured must say so: whoever wrote it counts on it. Unless these are all policies there are,
+/// one that is about none of them is no matter.
 pub(super) fn say_what_is_not_honoured<'a>(
     policies: impl IntoIterator<Item = &'a Policy> + Clone,
     exceptions: &Exceptions,
     in_effect: &InEffect,
     now: Timestamp,
+    are_all: bool,
 ) {
     for exception in exceptions.iter() {
         let mut by_standing: BTreeMap<Standing, Vec<String>> = BTreeMap::new();
@@ -51,7 +53,7 @@ pub(super) fn say_what_is_not_honoured<'a>(
             by_standing.entry(standing).or_default().push(policy.id.to_string());
         }
         by_standing.remove(&Standing::OtherPolicy);
-        if by_standing.is_empty() {
+        if by_standing.is_empty() && are_all {
             say(format_args!("warning: exception {} is about no policy that is checked", exception.id));
         }
         for (standing, policies) in by_standing.iter().filter(|(standing, _)| **standing != Standing::InEffect) {

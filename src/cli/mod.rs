@@ -6,10 +6,13 @@ mod completion;
 mod connection;
 mod crds;
 mod duration;
+mod except;
 mod exceptions;
 mod exit;
 mod explain;
+mod impact;
 mod judge;
+mod nearest;
 mod operator;
 mod picture;
 mod policies;
@@ -38,6 +41,8 @@ pub struct Cli {
 enum Command {
     Check(check::Arguments),
     Scan(scan::Arguments),
+    Impact(impact::Arguments),
+    Except(except::Arguments),
     Compile(compile::Arguments),
     Crds(crds::Arguments),
     Explain(explain::Arguments),
@@ -71,6 +76,8 @@ impl Cli {
         let result = match self.command {
             Command::Check(arguments) => check::run(&arguments),
             Command::Scan(arguments) => scan::run(&arguments),
+            Command::Impact(arguments) => impact::run(&arguments),
+            Command::Except(arguments) => except::run(&arguments),
             Command::Compile(arguments) => compile::run(&arguments),
             Command::Crds(arguments) => crds::run(&arguments),
             Command::Explain(arguments) => explain::run(&arguments),

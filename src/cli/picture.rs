@@ -20,14 +20,14 @@ pub(super) struct Picture {
 }
 
 impl Picture {
-    /// Looks at a cluster as these policies see it, at a moment. Exceptions of the cluster count, and `more` beside them
+    /// Looks at a cluster as these policies see it, which are all there are or not, at a moment. Exceptions of the cluster count, and `more` beside them
     /// or in the place of namesakes. Gives nothing where the namespace that is asked for is not there.
     ///
     /// # Errors
     /// The API server does not answer.
     pub(super) async fn take(
         lists: &Lists,
-        policies: Vec<Policy>,
+        (policies, are_all): (Vec<Policy>, bool),
         more: Vec<Exception>,
         operator_namespace: &str,
         now: Timestamp,
@@ -61,7 +61,7 @@ impl Picture {
         let policies = || world.policies().map(|(_, policy)| policy);
         let in_effect = world.exceptions().in_effect(policies(), now);
         let all: Vec<&Policy> = policies().collect();
-        say_what_is_not_honoured(all, world.exceptions(), &in_effect, now);
+        say_what_is_not_honoured(all, world.exceptions(), &in_effect, now, are_all);
         Ok(Some(Self { world, exceptions: in_effect, unlisted }))
     }
 }

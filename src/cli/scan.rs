@@ -90,7 +90,9 @@ async fn scan(arguments: &Arguments, selector: &LabelSelector) -> anyhow::Result
     let lists = Lists::new(Client::try_from(config)?, one, arguments.connection.timeout());
     let mut results = Results::new(Subject::Cluster, arguments.fail_on);
     let policies = if arguments.policy.is_empty() { policies_of_cluster(&lists, &mut results).await? } else { given };
-    let picture = Picture::take(&lists, policies, exceptions, &arguments.operator_namespace, now).await?;
+    let picture =
+        Picture::take(&lists, (policies, arguments.policy.is_empty()), exceptions, &arguments.operator_namespace, now)
+            .await?;
     let Some(picture) = picture else { return refuse([no_namespace(&namespace)]) };
     judge(&picture, selector, arguments, &mut results);
     for unlisted in &picture.unlisted {

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 
 use super::leader::{Leadership, writes_end};
 use super::watch::native_resource;
-use crate::api::PolicyStatus;
+use crate::api::{ImmutableException, PolicyStatus};
 use crate::telemetry::Metrics;
 
 /// Owns every field that the operator writes, but the leases'.
@@ -66,6 +66,11 @@ impl WriteError {
     /// Whether there is no such object.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused(error) if is_not_found(error))
+    }
+
+    /// Whether there is one of this name already.
+    pub fn is_already_exists(&self) -> bool {
+        matches!(self, Self::Refused(error) if matches!(&**error, kube::Error::Api(status) if status.is_already_exists()))
     }
 
     /// Whether there was no answer at all, which may come later.
@@ -365,6 +370,20 @@ pub async fn set_suspension(
     let patch = Patch::Merge(serde_json::json!({"spec": {"suspend": suspension}}));
     let parameters = PatchParams { field_manager: Some("immutable-cli".to_owned()), ..PatchParams::default() };
     within_deadline(policy_api(client, &id).patch(policy, &parameters, &patch)).await.map(|_| ())
+}
+
+/// Creates an exception, for a person at the command line.
+///
+/// # Errors
+/// There is one of this name already, or it may not be created.
+pub async fn create_exception(
+    client: &Client,
+    namespace: &str,
+    exception: &ImmutableException,
+) -> Result<(), WriteError> {
+    let api: Api<ImmutableException> = Api::namespaced(client.clone(), namespace);
+    let parameters = PostParams { field_manager: Some("immutable-cli".to_owned()), ..PostParams::default() };
+    within_deadline(api.create(&parameters, exception)).await.map(|_| ())
 }
 
 fn policy_api(client: &Client, id: &PolicyId) -> Api<DynamicObject> {

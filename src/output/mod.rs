@@ -6,6 +6,7 @@
 
 mod github;
 mod group;
+mod impact;
 mod json;
 mod junit;
 mod location;
@@ -21,6 +22,7 @@ use clap::ValueEnum;
 
 pub(crate) use shown::Shown;
 
+pub use impact::{Impact, Part, Rejected};
 pub use report::{Entry, ExceptionNote, Outcome, Place, Report, Resource, Subject, Summary};
 
 /// How a report is written.
