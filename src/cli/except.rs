@@ -198,15 +198,19 @@ fn kind(text: &str) -> Result<String, String> {
         && name.len() <= 63
         && name.starts_with(|first: char| first.is_ascii_uppercase())
         && name.chars().all(|character| character.is_ascii_alphanumeric());
-    let near = nearest::nearest(name, Kind::ALL.iter().map(|kind| kind.name())).filter(|(distance, _)| *distance <= 3);
+    let known = SHORT_NAMES.iter().flat_map(|(short, kind)| [(*short, *kind), (kind.resource(), *kind)]);
+    let known: Vec<(&str, Kind)> = known.collect();
+    let near = nearest::nearest(&lower, known.iter().map(|(name, _)| *name))
+        .filter(|(distance, near)| distance * 2 <= near.len())
+        .and_then(|(_, near)| known.iter().find(|(name, _)| *name == near).map(|(_, kind)| *kind));
     match (is_custom, near) {
         (true, None) => Ok(name.to_owned()),
-        (true, Some((_, near))) => {
+        (true, Some(near)) => {
             say(format_args!("warning: {name} is no kind of Kubernetes itself; did you mean {near}?"));
             Ok(name.to_owned())
         }
         (false, near) => {
-            let suggestion = near.map_or_else(String::new, |(_, near)| format!("; did you mean {near}?"));
+            let suggestion = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
             Err(format!(
                 "{text:?} is no kind that is known; write one such as deploy, or that of a custom resource as in \
                  manifests, such as Rollout{suggestion}"

@@ -39,7 +39,7 @@ pub(crate) struct Unlisted {
 /// Why there is no list.
 enum ListError {
     /// The kind is not served.
-    NotServed(String),
+    NotServed,
     /// The API server refuses.
     Refused(String),
     /// It does not answer, or does not know who asks: no other list will come either.
@@ -96,11 +96,12 @@ impl Lists {
             }
             None => Api::all_with(self.client.clone(), &ApiResource::erase::<ClusterImmutablePolicy>(&())),
         };
-        let got = self.within(api.get_opt(&id.name)).await.map_err(|error| match error {
-            ListError::NotServed(why) | ListError::Refused(why) => anyhow::anyhow!("{why}"),
-            ListError::NoAnswer(error) => error,
-        })?;
-        Ok(got.map(|object| stored_policy(&object)))
+        match self.within(api.get_opt(&id.name)).await {
+            Ok(got) => Ok(got.map(|object| stored_policy(&object))),
+            Err(ListError::NotServed) => Ok(None),
+            Err(ListError::Refused(why)) => Err(anyhow::anyhow!("{why}")),
+            Err(ListError::NoAnswer(error)) => Err(error),
+        }
     }
 
     /// Tells the world of the namespaces. Where they may not be read that is no error: their labels are not known then.
@@ -129,7 +130,7 @@ impl Lists {
                 }
                 Ok(true)
             }
-            Err(ListError::NotServed(_) | ListError::Refused(_)) => Ok(true),
+            Err(ListError::NotServed | ListError::Refused(_)) => Ok(true),
             Err(ListError::NoAnswer(error)) => Err(error),
         }
     }
@@ -183,7 +184,8 @@ impl Lists {
                 world.apply(Change::Workloads(served.kind.clone(), objects));
                 Ok(Ok(()))
             }
-            Err(ListError::NotServed(why) | ListError::Refused(why)) => Ok(Err(why)),
+            Err(ListError::NotServed) => Ok(Err("the API server does not serve it".to_owned())),
+            Err(ListError::Refused(why)) => Ok(Err(why)),
             Err(ListError::NoAnswer(error)) => Err(error),
         }
     }
@@ -202,7 +204,7 @@ impl Lists {
         match self.list(&api, |object| read(&object).map_err(|problems| (named(&object), problems))).await {
             Ok(all) => stored.all.extend(all),
             // Nobody has installed the operator.
-            Err(ListError::NotServed(_)) => {}
+            Err(ListError::NotServed) => {}
             Err(ListError::Refused(why)) => {
                 stored.unlisted.push(Unlisted { kind: format!("{} {}", resource.api_version, resource.kind), why });
             }
@@ -252,9 +254,7 @@ impl Lists {
             Ok(Err(kube::Error::Api(status))) if status.code == 401 => {
                 Err(ListError::NoAnswer(anyhow::anyhow!("the API server refuses who asks: {}", status.message)))
             }
-            Ok(Err(kube::Error::Api(status))) if status.code == 404 => {
-                Err(ListError::NotServed(status.message.clone()))
-            }
+            Ok(Err(kube::Error::Api(status))) if status.code == 404 => Err(ListError::NotServed),
             Ok(Err(kube::Error::Api(status))) => Err(ListError::Refused(status.message.clone())),
             Ok(Err(error)) => Err(ListError::NoAnswer(
                 anyhow::Error::new(error).context("the API server does not answer as it should"),

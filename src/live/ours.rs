@@ -46,7 +46,9 @@ fn valid<K: DeserializeOwned, T>(
         value["spec"] = Value::clone(spec);
     }
     let read: K = serde_json::from_value(value).map_err(|error| {
-        vec![format!("this version of immutable cannot read the {noun}: {error}; upgrade it or change the {noun}")]
+        vec![format!(
+            "this version of immutable cannot read the {noun}: {error}; upgrade immutable or change the {noun}"
+        )]
     })?;
     validate(&read).map_err(|problems| problems.iter().map(ToString::to_string).collect())
 }
