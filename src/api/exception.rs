@@ -36,6 +36,7 @@ use serde::{Deserialize, Serialize};
     namespaced
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[expect(clippy::duplicated_attributes, reason = "each column of the table has the same attributes")]
 pub struct ImmutableExceptionSpec {
     /// The policies that it is about; absent means every one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

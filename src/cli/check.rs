@@ -87,7 +87,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     };
     let now = arguments.at.unwrap_or_else(Timestamp::now);
     let in_effect = exceptions.in_effect(&policies, now);
-    exceptions::say_what_is_not_honoured(&policies, &exceptions, &in_effect, now, true);
+    exceptions::say_what_is_not_honoured(&policies.iter().collect::<Vec<_>>(), &exceptions, &in_effect, now, true);
     let discovery = discover(&arguments.paths, &arguments.exclude);
     let mut check = Check::new(arguments, &policies, in_effect);
     check.fail(discovery.errors);

@@ -1,4 +1,4 @@
-//! `immutable except`: prints an ImmutableException, or creates it.
+//! `immutable except`: prints an `ImmutableException`, or creates it.
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash as _, Hasher as _};

@@ -39,8 +39,8 @@ fn exception(object: &Object<'_>, namespace: &str) -> Option<Read<Exception>> {
 
 /// An exception that is not honoured must say so: whoever wrote it counts on it. Unless these are all policies there are,
 /// one that is about none of them is no matter.
-pub(super) fn say_what_is_not_honoured<'a>(
-    policies: impl IntoIterator<Item = &'a Policy> + Clone,
+pub(super) fn say_what_is_not_honoured(
+    policies: &[&Policy],
     exceptions: &Exceptions,
     in_effect: &InEffect,
     now: Timestamp,
@@ -48,7 +48,7 @@ pub(super) fn say_what_is_not_honoured<'a>(
 ) {
     for exception in exceptions.iter() {
         let mut by_standing: BTreeMap<Standing, Vec<String>> = BTreeMap::new();
-        for policy in policies.clone() {
+        for policy in policies {
             let standing = in_effect.standing(exception, policy, now);
             by_standing.entry(standing).or_default().push(policy.id.to_string());
         }

@@ -61,7 +61,7 @@ impl Picture {
         let policies = || world.policies().map(|(_, policy)| policy);
         let in_effect = world.exceptions().in_effect(policies(), now);
         let all: Vec<&Policy> = policies().collect();
-        say_what_is_not_honoured(all, world.exceptions(), &in_effect, now, are_all);
+        say_what_is_not_honoured(&all, world.exceptions(), &in_effect, now, are_all);
         Ok(Some(Self { world, exceptions: in_effect, unlisted }))
     }
 }

@@ -86,28 +86,38 @@ async fn scan(arguments: &Arguments, selector: &LabelSelector) -> anyhow::Result
         Err(errors) => return refuse(errors),
     };
     let now = arguments.at.unwrap_or_else(Timestamp::now);
-    let one = (!arguments.all_namespaces).then(|| namespace.clone());
-    let lists = Lists::new(Client::try_from(config)?, one, arguments.connection.timeout());
+    let one = (!arguments.all_namespaces).then_some(namespace.as_str());
+    let lists = Lists::new(Client::try_from(config)?, one.map(ToOwned::to_owned), arguments.connection.timeout());
     let mut results = Results::new(Subject::Cluster, arguments.fail_on);
-    let policies = if arguments.policy.is_empty() { policies_of_cluster(&lists, &mut results).await? } else { given };
+    let mut errors = Vec::new();
+    let policies = if arguments.policy.is_empty() {
+        policies_of_cluster(&lists, one, &mut results, &mut errors).await?
+    } else {
+        given
+    };
     let picture =
         Picture::take(&lists, (policies, arguments.policy.is_empty()), exceptions, &arguments.operator_namespace, now)
             .await?;
     let Some(picture) = picture else { return refuse([no_namespace(&namespace)]) };
     judge(&picture, selector, arguments, &mut results);
-    for unlisted in &picture.unlisted {
-        could_not_be_listed(unlisted, &mut results);
-    }
+    errors.extend(picture.unlisted.iter().map(|unlisted| could_not_be_listed(unlisted, &mut results)));
+    results.add(errors);
     results.print(arguments.output)
 }
 
-/// The policies of the cluster, or what stands in for them where there are none.
-async fn policies_of_cluster(lists: &Lists, results: &mut Results) -> anyhow::Result<Vec<Policy>> {
+/// The policies of the cluster, or what stands in for them where there are none; what cannot be read is an error.
+async fn policies_of_cluster(
+    lists: &Lists,
+    namespace: Option<&str>,
+    results: &mut Results,
+    errors: &mut Vec<Entry>,
+) -> anyhow::Result<Vec<Policy>> {
     let stored = lists.policies().await?;
     if stored.all.is_empty() && stored.unlisted.is_empty() {
-        say(
-            "there is no policy in the cluster, so the Stateless profile at Enforce is judged by; --policy names others",
-        );
+        let place = namespace.map_or_else(|| "in the cluster".to_owned(), |name| format!("for namespace {name}"));
+        say(format_args!(
+            "there is no policy {place}, so the Stateless profile at Enforce is judged by; --policy names others"
+        ));
         return Ok(vec![Policy::builtin_stateless()]);
     }
     let mut policies = Vec::new();
@@ -117,23 +127,23 @@ async fn policies_of_cluster(lists: &Lists, results: &mut Results) -> anyhow::Re
             Err((name, problems)) => {
                 let message = format!("{name} is not valid, so it is not judged by: {}", problems.join("; "));
                 say(format_args!("error: {message}"));
-                results.add(vec![unreadable(message, Place::in_cluster(None), None, String::new())]);
+                errors.push(unreadable(message, Place::in_cluster(None), None, String::new()));
                 results.exit(Exit::Input);
             }
         }
     }
     for unlisted in &stored.unlisted {
         say(format_args!("error: {} cannot be listed: {}", unlisted.kind, unlisted.why));
-        could_not_be_listed(unlisted, results);
+        errors.push(could_not_be_listed(unlisted, results));
     }
     Ok(policies)
 }
 
-/// Records a kind that could not be listed: never a pass.
-fn could_not_be_listed(unlisted: &Unlisted, results: &mut Results) {
+/// The result for a kind that could not be listed: never a pass.
+fn could_not_be_listed(unlisted: &Unlisted, results: &mut Results) -> Entry {
     let message = format!("{} cannot be listed: {}", unlisted.kind, unlisted.why);
-    results.add(vec![unreadable(message, Place::in_cluster(None), None, String::new())]);
     results.exit(Exit::Unfinished);
+    unreadable(message, Place::in_cluster(None), None, String::new())
 }
 
 /// The results of one workload, and how bad they are: failures, errors, warnings, what is recorded, what is excused.

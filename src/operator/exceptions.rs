@@ -50,7 +50,7 @@ impl KnownExceptions {
             Change::Reset(_) | Change::Failed(_) => None,
         };
         let before = self.valid(only.as_ref());
-        merge(&mut self.all, change, |_| true, id, known);
+        merge(&mut self.all, change, |_| true, id, |before, object| known(before, &object));
         let after = self.valid(only.as_ref());
         let mut changes = Vec::new();
         for id in before.keys().filter(|id| !after.contains_key(id)) {
@@ -117,13 +117,13 @@ fn id(object: &DynamicObject) -> ExceptionId {
 
 /// An exception that cannot be read must not stop the others. What was understood of the same generation before is
 /// kept: most events are of a status that we wrote.
-fn known(before: Option<KnownException>, object: DynamicObject) -> KnownException {
+fn known(before: Option<KnownException>, object: &DynamicObject) -> KnownException {
     let status = object.data.get("status").cloned().unwrap_or_default();
     let status = serde_json::from_value(status).unwrap_or_default();
     let version = Version::of(&object.metadata);
     if let Some(known) = before.filter(|known| known.version == version) {
         return KnownException { status, ..known };
     }
-    let exception = stored_exception(&object);
+    let exception = stored_exception(object);
     KnownException { version, exception: exception.map(Arc::new), status }
 }

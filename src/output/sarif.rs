@@ -254,7 +254,7 @@ impl Room {
             message: Text {
                 text: format!(
                     "{} of {results} results were left out, failures last: a run holds {taken} at most. \
-                     Check fewer paths at a time, or use -o json.",
+                     Judge less at a time, or use -o json.",
                     results - taken,
                 ),
             },

@@ -4,6 +4,7 @@
 mod support;
 
 #[path = "../output/schema.rs"]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "a schema that cannot be read has failed its test")]
 mod schema;
 #[path = "../operator/workloads.rs"]
 #[allow(dead_code, reason = "the operator's tests use the rest")]
