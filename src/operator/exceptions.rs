@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use immutable_core::exception::{Exception, ExceptionId, InEffect};
+use immutable_core::native::{Honoured, Installation, Translation, excuse};
+use immutable_core::policy::PolicyId;
 use immutable_core::world::{self, Touched, World};
 use jiff::Timestamp;
 use kube::api::DynamicObject;
 use tokio::time::Instant;
 
-use super::cluster::{Change, Version, merge};
+use super::cluster::{Change, KnownPolicy, Version, merge};
 use crate::api::ExceptionStatus;
 use crate::live::stored_exception;
 
@@ -35,6 +37,8 @@ pub(super) struct KnownExceptions {
     pub all: BTreeMap<ExceptionId, KnownException>,
     /// Those that count.
     pub in_effect: InEffect,
+    /// What the policies come to that have any.
+    pub excused: BTreeMap<PolicyId, Translation>,
     /// Whether exceptions or policies have changed since that was looked at.
     stale: bool,
     looked: Option<Instant>,
@@ -73,25 +77,37 @@ impl KnownExceptions {
         self.all.iter().filter(is_meant).filter_map(valid).collect()
     }
 
-    /// Has it looked anew which count: policies have changed.
+    /// Has it looked anew which count, and at once: a policy has changed, and what it comes to is of the past.
     pub(super) fn policies_changed(&mut self) {
         self.stale = true;
+        self.looked = None;
     }
 
     /// Looks which count now, if that may have changed; returns what must be judged again.
-    pub(super) fn look(&mut self, world: &World, now: Timestamp) -> Touched {
+    pub(super) fn look(
+        &mut self,
+        world: &World,
+        policies: &BTreeMap<PolicyId, KnownPolicy>,
+        installation: &Installation,
+        now: Timestamp,
+    ) -> Touched {
         let mut touched = Touched::default();
         let has_ended = self.in_effect.until().is_some_and(|until| until <= now);
         let is_early = self.looked.is_some_and(|looked| looked.elapsed() < LOOK_AGAIN);
         if !(self.stale || has_ended) || is_early {
             return touched;
         }
-        let policies = world.policies().map(|(_, policy)| policy);
-        let in_effect = world.exceptions().in_effect(policies, now);
+        let in_effect = world.exceptions().in_effect(world.policies().map(|(_, policy)| policy), now);
         for namespace in in_effect.changed_since(&self.in_effect) {
             touched.merge(world.of_namespace(&namespace));
         }
         self.in_effect = in_effect;
+        let honoured = policies.iter().filter_map(|(id, known)| {
+            let valid = known.policy.as_ref().ok()?;
+            let exceptions = self.in_effect.of_policy(id)?;
+            Some(Honoured { policy: &valid.policy, plain: &valid.translation, exceptions })
+        });
+        self.excused = excuse(&honoured.collect::<Vec<_>>(), installation);
         self.stale = false;
         self.looked = Some(Instant::now());
         touched

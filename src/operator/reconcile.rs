@@ -108,7 +108,9 @@ impl Reconciler {
         let now = Timestamp::now();
         cluster.look_at_exceptions(now);
         let valid = cluster.policies.values().filter_map(|known| known.policy.as_ref().ok());
-        let translated = valid.map(|valid| (&*valid.policy, &valid.translation));
+        let excused = &cluster.exceptions.excused;
+        let translated =
+            valid.map(|valid| (&*valid.policy, excused.get(&valid.policy.id).unwrap_or(&valid.translation)));
         let mut compilation = link(translated, &self.installation, now);
         // What cannot be read any more keeps what enforced it before.
         for (id, known) in &cluster.policies {

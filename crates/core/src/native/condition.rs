@@ -29,7 +29,7 @@ pub(crate) fn match_condition(
     if *shape != Shape::Proof {
         let untouched = untouched(shape, rules, selector).map(|untouched| format!("{untouched} || "));
         let passes = format!("{}{}", untouched.unwrap_or_default(), clean(shape, rules));
-        all.push(format!("!({})", with_variables(shared_variables(shape), &passes)));
+        all.push(format!("!({})", with_variables(shared_variables(shape, false), &passes)));
     }
     NamedExpression { name: "has-findings".to_owned(), expression: all.join(" && ") }
 }
@@ -169,7 +169,7 @@ pub(crate) fn in_scope(shape: &Shape, object: &str, selector: &LabelSelector) ->
 }
 
 /// The labels of an object or of a template in it, or none.
-fn labels_at(shape: &Shape, object: &str, pointer: &str) -> String {
+pub(super) fn labels_at(shape: &Shape, object: &str, pointer: &str) -> String {
     if !shape.is_validated() {
         return custom::map_at(object, &format!("{pointer}/metadata/labels"), "{}");
     }
