@@ -165,6 +165,20 @@ async fn a_kind_that_may_not_be_listed_is_named_and_stops_no_other() -> Result<(
     ensure!(errors.len() == 1 && report["summary"]["error"] == 1, "{report}");
     ensure!(errors[0]["message"].as_str().is_some_and(|text| text.contains("apps/v1 Deployment")), "{report}");
 
+    // Nor may they see the labels of the namespace.
+    let production = json!({
+        "apiVersion": API_VERSION, "kind": "ClusterImmutablePolicy", "metadata": {"name": "production"},
+        "spec": {"enforcement": "Enforce", "rules": {"imageTag": {}},
+                 "match": {"namespaces": {"selector": {"matchLabels": {"env": "production"}}}}},
+    });
+    let production = folder.write("production.yaml", &[production])?;
+    let arguments = ["scan", "-n", namespace.name(), "--policy", &production, "-o", "json"];
+    let scanned = call(user.kubeconfig(), &arguments).await?;
+    let said = format!("the labels of namespace {} may not be read, so it counts as matched", namespace.name());
+    ensure!(scanned.exits(3)?.says(&said)?.results("fail")?.len() == 2, "{}", scanned.stdout);
+    let scanned = call(cluster.kubeconfig(), &arguments).await?;
+    scanned.exits(0)?.says("no workload of the cluster that was looked at is in scope of a policy")?;
+
     // The policies of the cluster are such a kind, too; those of the namespace are judged by.
     namespace.create_object(&image_tag("Audit")).await?;
     let scanned = call(user.kubeconfig(), &["scan", "-o", "json"]).await?;
@@ -256,6 +270,19 @@ async fn custom_workloads_are_judged_as_policies_declare_them() -> Result<()> {
     let arguments = ["scan", "-n", namespace.name(), "-o", "json", "--policy"];
     let scanned = call(cluster.kubeconfig(), &[&arguments[..], &[&served]].concat()).await?;
     ensure!(scanned.exits(1)?.results("fail")? == ["Rollout/canary image-tag"], "{}", scanned.stdout);
+    // One that cannot be read is an error, and no pass.
+    let mut broken = rollout.clone();
+    broken["metadata"]["name"] = json!("broken");
+    broken["spec"]["template"] = json!(["a list"]);
+    namespace.create_object(&broken).await?;
+    let scanned = call(cluster.kubeconfig(), &[&arguments[..], &[&served]].concat()).await?;
+    scanned.exits(2)?.says(&format!("error: Rollout {}/broken cannot be judged: /spec/template", namespace.name()))?;
+    ensure!(scanned.results("error")? == ["Rollout/broken "], "{}", scanned.stdout);
+    ensure!(scanned.results("fail")? == ["Rollout/canary image-tag"], "{}", scanned.stdout);
+    let impact = ["impact", "-n", namespace.name(), "-o", "json", "--policy", &served];
+    let impact = call(cluster.kubeconfig(), &impact).await?;
+    let summary = &impact.exits(2)?.json()?["summary"];
+    ensure!(*summary == json!({"workloads": 2, "wouldReject": 1, "undecided": 1}), "{summary}");
     // One that is not served is named, and the others are judged.
     namespace.create_object(&workload("Deployment", "bad", BAD)).await?;
     let missing = folder.write("missing.yaml", &[declaring("Nothing", "nothings")])?;
