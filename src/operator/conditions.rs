@@ -69,7 +69,10 @@ pub(super) fn status(known: &KnownPolicy, seen: &Seen<'_>, now: Timestamp) -> Po
             status.summary = seen.scan.map(SummaryStatus::from);
         }
     }
-    status.conditions = conditions.into_iter().map(|condition| dated(condition, known, now)).collect();
+    let (stored, generation) = (&known.status.conditions, known.version.generation);
+    let dated =
+        |(condition, state, reason, message)| dated(condition, (state, reason, message), stored, generation, now);
+    status.conditions = conditions.into_iter().map(dated).collect();
     status
 }
 
@@ -150,8 +153,14 @@ fn scanned(seen: &Seen<'_>) -> Draft {
 }
 
 /// A condition with the time of its last change: that of the stored one where the status is the same.
-fn dated((condition, status, reason, message): Draft, known: &KnownPolicy, now: Timestamp) -> Condition {
-    let stored = known.status.conditions.iter().find(|stored| stored.type_ == condition.name());
+pub(super) fn dated(
+    condition: ConditionType,
+    (status, reason, message): (&'static str, &'static str, String),
+    stored: &[Condition],
+    generation: i64,
+    now: Timestamp,
+) -> Condition {
+    let stored = stored.iter().find(|stored| stored.type_ == condition.name());
     let since =
         stored.filter(|stored| stored.status == status).map_or(Time(now), |stored| stored.last_transition_time.clone());
     Condition {
@@ -160,6 +169,6 @@ fn dated((condition, status, reason, message): Draft, known: &KnownPolicy, now: 
         reason: reason.to_owned(),
         message: message.chars().take(LONGEST_MESSAGE).collect(),
         last_transition_time: since,
-        observed_generation: Some(known.version.generation),
+        observed_generation: Some(generation),
     }
 }

@@ -1,18 +1,20 @@
 //! The exceptions as they are in the cluster, and which of them count at present.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use immutable_core::exception::{Exception, ExceptionId, InEffect};
 use immutable_core::native::{Honoured, Installation, Translation, excuse};
-use immutable_core::policy::PolicyId;
+use immutable_core::policy::{Policy, PolicyId};
+use immutable_core::scan::Scan;
 use immutable_core::world::{self, Touched, World};
 use jiff::Timestamp;
 use kube::api::DynamicObject;
 use tokio::time::Instant;
 
 use super::cluster::{Change, KnownPolicy, Version, merge};
+use super::exception_status::{Seen, state, status};
 use crate::api::ExceptionStatus;
 use crate::live::stored_exception;
 
@@ -27,7 +29,6 @@ pub(super) struct KnownException {
     /// what it says, or everything that is wrong with it
     pub exception: Result<Arc<Exception>, Vec<String>>,
     /// what was last reported of it
-    #[expect(dead_code, reason = "written with the next change")]
     pub status: ExceptionStatus,
 }
 
@@ -111,6 +112,39 @@ impl KnownExceptions {
         self.stale = false;
         self.looked = Some(Instant::now());
         touched
+    }
+
+    /// The statuses that are not as they were last written, so many at most.
+    pub(super) fn outdated(
+        &self,
+        scan: &Scan,
+        policies: &[&Policy],
+        settled: &BTreeSet<PolicyId>,
+        most: usize,
+        now: Timestamp,
+    ) -> Vec<(ExceptionId, String, ExceptionStatus)> {
+        let outdated = self.all.iter().filter_map(|(id, known)| {
+            let seen = Seen { policies, settled, in_effect: &self.in_effect, matched: scan.matched(id) };
+            let status = status(known, &seen, now);
+            (status != known.status).then(|| (id.clone(), known.version.uid.clone(), status))
+        });
+        outdated.take(most).collect()
+    }
+
+    /// Takes in a status that was written.
+    pub(super) fn reported(&mut self, id: &ExceptionId, status: ExceptionStatus) {
+        if let Some(known) = self.all.get_mut(id) {
+            known.status = status;
+        }
+    }
+
+    /// How many there are of each state.
+    pub(super) fn states(&self) -> BTreeMap<&str, usize> {
+        let mut states = BTreeMap::new();
+        for known in self.all.values() {
+            *states.entry(state(&known.status)).or_default() += 1;
+        }
+        states
     }
 
     /// How long until it must be looked at again, if nothing happens.

@@ -33,6 +33,12 @@ const FULL_SCAN: Duration = Duration::from_secs(600);
 const SUMMARY_INTERVAL: Duration = Duration::from_secs(10);
 /// How many writes are under way at once.
 const WRITES_AT_ONCE: usize = 4;
+/// How many statuses of exceptions one pass writes: a tenant may have a thousand.
+const STATUSES_PER_PASS: usize = 50;
+/// How often at most it is looked whether they have changed.
+const EXCEPTIONS_INTERVAL: Duration = Duration::from_millis(500);
+/// How long after a delete the API server may still go by what is gone: it looks at its policies every second.
+const LEARNED: Duration = Duration::from_secs(2);
 /// How many proofs one pass makes, so that a thousand policies do not make a burst.
 const PROOFS_PER_PASS: usize = 20;
 
@@ -56,6 +62,10 @@ pub(super) struct Reconciler {
     scanned: Option<Instant>,
     /// When the summary of each policy was last written.
     summarised: BTreeMap<PolicyId, Instant>,
+    /// When it was last looked whether statuses of exceptions have changed.
+    exceptions_reported: Option<Instant>,
+    /// When each policy was last not settled, with its exceptions.
+    unsettled: BTreeMap<PolicyId, Instant>,
 }
 
 type Key = (NativeKind, String);
@@ -88,6 +98,8 @@ impl Reconciler {
             scan: Scan::default(),
             scanned: None,
             summarised: BTreeMap::new(),
+            exceptions_reported: None,
+            unsettled: BTreeMap::new(),
         }
     }
 
@@ -130,11 +142,15 @@ impl Reconciler {
         if is_scannable {
             self.scan(cluster);
         }
-        let failed = self.report(cluster, &compilation, now).await || !self.failures.is_empty();
+        let mut failed = self.report(cluster, &compilation, now).await || !self.failures.is_empty();
+        if self.exceptions_reported.is_none_or(|last| last.elapsed() >= EXCEPTIONS_INTERVAL) {
+            failed |= self.report_exceptions(cluster, &compilation, now).await;
+            self.exceptions_reported = Some(Instant::now());
+        }
         self.failed_passes = if failed { self.failed_passes.saturating_add(1) } else { 0 };
         self.metrics.pass(started.elapsed(), failed);
         self.count(cluster, &compilation);
-        self.next(cluster, &compilation, now)
+        self.next(cluster, &compilation, started, now)
     }
 
     /// The policies that may give up what enforced them before.
@@ -357,6 +373,42 @@ impl Reconciler {
         failed
     }
 
+    /// Writes the statuses of exceptions that have changed; returns whether a write failed.
+    async fn report_exceptions(&mut self, cluster: &mut Cluster, compilation: &Compilation, now: Timestamp) -> bool {
+        // What is stricter goes last: an exception holds only when it has gone.
+        let is_settled = |(id, compiled): &(&PolicyId, &Compiled)| {
+            self.progress(cluster, id, compiled) == Progress::Done && !self.waiting.contains(*id)
+        };
+        let mut settled = self.settled(compilation);
+        settled.retain(|id| compilation.policies.get_key_value(id).is_some_and(|policy| is_settled(&policy)));
+        self.unsettled.retain(|id, _| compilation.policies.contains_key(id));
+        for id in compilation.policies.keys().filter(|id| !settled.contains(*id)) {
+            self.unsettled.insert(id.clone(), Instant::now());
+        }
+        settled.retain(|id| self.unsettled.get(id).is_none_or(|last| last.elapsed() >= LEARNED));
+        let policies: Vec<&Policy> = cluster.world.policies().map(|(_, policy)| policy).collect();
+        let outdated = cluster.exceptions.outdated(&self.scan, &policies, &settled, STATUSES_PER_PASS, now);
+        let writer = &self.writer;
+        let calls = outdated.into_iter().map(|(id, uid, status)| async move {
+            let result = writer.report_exception(&id, &uid, &status).await;
+            (id, status, result)
+        });
+        let results: Vec<_> = futures::stream::iter(calls).buffer_unordered(WRITES_AT_ONCE).collect().await;
+        let mut failed = false;
+        for (id, status, result) in results {
+            match result {
+                Ok(()) => cluster.exceptions.reported(&id, status),
+                Err(error) => {
+                    if !error.is_conflict() && !matches!(error, WriteError::NotLeader) {
+                        tracing::warn!(exception = %id, %error, "the status was not written");
+                    }
+                    failed = true;
+                }
+            }
+        }
+        failed
+    }
+
     fn progress(&self, cluster: &Cluster, id: &PolicyId, compiled: &Compiled) -> Progress {
         if let Some(error) = &compiled.error {
             return Progress::Failed("CannotCompile", error.clone());
@@ -401,7 +453,7 @@ impl Reconciler {
     }
 
     /// When the next pass is due if nothing happens.
-    fn next(&self, cluster: &Cluster, compilation: &Compilation, now: Timestamp) -> Duration {
+    fn next(&self, cluster: &Cluster, compilation: &Compilation, started: Instant, now: Timestamp) -> Duration {
         let mut next = match self.failed_passes {
             0 => Duration::from_secs(60),
             failed => (RETRY * 2_u32.saturating_pow(failed.min(10) - 1)).min(LAST_RETRY),
@@ -411,6 +463,15 @@ impl Reconciler {
         }
         if let Some(exceptions) = cluster.exceptions.next(now) {
             next = next.min(exceptions);
+        }
+        for last in self.unsettled.values().filter(|last| last.elapsed() < LEARNED + EXCEPTIONS_INTERVAL) {
+            next = next.min(LEARNED.saturating_sub(last.elapsed()).max(EXCEPTIONS_INTERVAL));
+        }
+        // A pass that came too early for them is followed by one that does not.
+        if let Some(last) =
+            self.exceptions_reported.filter(|last| started < *last + EXCEPTIONS_INTERVAL && *last < started)
+        {
+            next = next.min(EXCEPTIONS_INTERVAL.saturating_sub(last.elapsed()));
         }
         for known in cluster.policies.values() {
             if let Some(policy) = known.valid()

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::api::Patch;
 use serde_json::{Value, json};
 
-use crate::policies::Policy;
+use crate::policies::{Policy, condition};
 use crate::support::{Cluster, Effect, GENEROUS, Operator, Requests, TestNamespace, wait_until};
 use crate::workloads::{BAD, GOOD, denied, ordinary_user, workload};
 
@@ -197,4 +197,174 @@ async fn an_exception_ends_in_the_api_server_also_when_the_operator_is_dead() ->
     user.patch(Effect::DryRun, &running, &scaled, None).await?.accepted()?;
     user.create(Effect::DryRun, &read_only("legacy-good", GOOD)).await?.accepted()?;
     Ok(())
+}
+
+/// Waits until the condition Active of an exception has this status and reason, and returns the exception.
+async fn becomes(namespace: &TestNamespace, name: &str, status: &str, reason: &str) -> Result<Value> {
+    let manifest = json!({
+        "apiVersion": "immutable.dev/v1alpha1", "kind": "ImmutableException", "metadata": {"name": name},
+    });
+    wait_until(&format!("{name} to be {status}, {reason}"), GENEROUS, async || {
+        let stored = namespace.requests().get(&manifest).await?.accepted()?;
+        let active = condition(&stored, "Active")?;
+        ensure!(stored["status"]["observedGeneration"] == stored["metadata"]["generation"], "{}", stored["status"]);
+        ensure!(active["status"] == status && active["reason"] == reason, "{}", stored["status"]);
+        Ok(stored)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_status_says_whether_an_exception_counts_and_why_not() -> Result<()> {
+    let (cluster, _) = Operator::shared().await?;
+    let namespace = cluster.namespace(&[]).await?;
+    let mut spec = two_rules();
+    spec["exceptions"] = json!({"maxDuration": "1h", "rules": ["image-tag"]});
+    let policy = Policy::create(&namespace, spec).await?;
+    policy.enforced().await?;
+    let cases = [
+        ("counts", 600, json!({"workloads": {"kinds": ["Deployment"], "names": ["legacy*"]}}), "True", "NeverMatched"),
+        ("past", -10, json!({}), "False", "Expired"),
+        ("long", 7200, json!({}), "False", "TooLong"),
+        ("rule", 600, json!({"rules": ["image-tag", "privileged"]}), "False", "RuleNotExcusable"),
+        ("labels", 600, json!({"workloads": {"selector": {"matchLabels": {"a": "b"}}}}), "False", "SelectorNotAllowed"),
+        (
+            "elsewhere",
+            600,
+            json!({"policies": [{"kind": "ClusterImmutablePolicy", "name": "nobody"}]}),
+            "False",
+            "PolicyNotFound",
+        ),
+        ("unknown", 600, json!({"rules": ["image-tags"]}), "False", "InvalidException"),
+    ];
+    for (name, seconds, more, ..) in &cases {
+        namespace.create_object(&exception(name, *seconds, more).0).await.with_context(|| (*name).to_owned())?;
+    }
+    for (name, _, _, status, reason) in &cases {
+        let stored = becomes(&namespace, name, status, reason).await?;
+        let message = condition(&stored, "Active")?["message"].as_str().unwrap_or_default().to_owned();
+        ensure!(message.len() > 20, "{name}: {message}");
+        let ready = condition(&stored, "Ready")?;
+        ensure!((ready["status"] == "True") == (*name != "unknown"), "{name}: {ready}");
+    }
+    // What it lets in is what it has matched.
+    let running = read_only("legacy", BAD);
+    namespace.create_object(&running).await.context("it is active, so it holds")?;
+    let stored = becomes(&namespace, "counts", "True", "InEffect").await?;
+    ensure!(stored["status"]["matchedWorkloads"] == 1, "{}", stored["status"]);
+    ensure!(stored["status"]["workloads"] == json!(["Deployment/legacy"]), "{}", stored["status"]);
+    let table = cluster.kubectl(&["--namespace", namespace.name(), "get", "imex", "counts"], "").await?.stdout;
+    for word in ["POLICIES", "TARGET", "ACTIVE", "EXPIRES", "REASON", "all", "Deployment/legacy*", "InEffect", "vendor"]
+    {
+        ensure!(table.contains(word), "no {word} in {table}");
+    }
+    let counted = policy.stored().await?["status"]["summary"].clone();
+    wait_until("the summary to count the excused", GENEROUS, async || {
+        let summary = policy.stored().await?["status"]["summary"].clone();
+        let excused = json!([{"rule": "image-tag", "count": 1}]);
+        ensure!(summary["excused"] == excused && summary["wouldReject"] == 0, "{summary}, at first {counted}");
+        Ok(())
+    })
+    .await?;
+    policy.delete().await
+}
+
+#[tokio::test]
+async fn what_is_made_from_an_excused_workload_is_excused_and_nothing_that_only_says_so() -> Result<()> {
+    let (cluster, _) = Operator::shared().await?;
+    let namespace = cluster.namespace(&[]).await?;
+    let user = ordinary_user(cluster, &namespace).await?;
+    let mut spec = json!({"enforcement": "Enforce", "rules": {"imageTag": {}}});
+    spec["controllerCreated"] = json!("Enforce");
+    let policy = Policy::create(&namespace, spec).await?;
+    policy.enforced().await?;
+    let filters = json!({"workloads": {"kinds": ["Deployment", "CronJob"], "names": ["legacy", "nightly"]}});
+    namespace.create_object(&exception("legacy", 600, &filters).0).await?;
+    becomes(&namespace, "legacy", "True", "NeverMatched").await?;
+    user.create(Effect::Real, &workload("Deployment", "legacy", BAD)).await?.accepted()?;
+    // Its ReplicaSet and its Pods are judged, too, as what they are made from.
+    let pods = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "legacy"}});
+    wait_until("the pods of the Deployment", GENEROUS, async || {
+        let stored = namespace.requests().get(&pods).await?.accepted()?;
+        ensure!(stored["status"]["replicas"] == 2, "{}", stored["status"]);
+        Ok(())
+    })
+    .await?;
+    let mut owned = workload("Pod", "bare", BAD);
+    owned["metadata"]["ownerReferences"] = json!([
+        {"apiVersion": "apps/v1", "kind": "Deployment", "name": "legacy", "uid": "0", "controller": true},
+    ]);
+    denied(user.create(Effect::DryRun, &owned).await?).context("a Pod that only says what made it")?;
+    denied(user.create(Effect::DryRun, &workload("ReplicaSet", "legacy-0", BAD)).await?)?;
+    // The Jobs of a CronJob, and their Pods, by those who make them.
+    let mut job = workload("Job", "nightly-29000000", BAD);
+    job["metadata"]["ownerReferences"] = json!([
+        {"apiVersion": "batch/v1", "kind": "CronJob", "name": "nightly", "uid": "1", "controller": true},
+    ]);
+    let mut pod = workload("Pod", "nightly-29000000-x", BAD);
+    pod["metadata"]["ownerReferences"] = json!([
+        {"apiVersion": "batch/v1", "kind": "Job", "name": "nightly-29000000", "uid": "2", "controller": true},
+    ]);
+    for (controller, manifest) in [("cronjob-controller", &job), ("job-controller", &pod)] {
+        let account = format!("system:serviceaccount:kube-system:{controller}");
+        let as_controller = namespace.requests_as(cluster.client_as(&account, &["system:masters"]).await?);
+        as_controller.create(Effect::DryRun, manifest).await?.accepted().with_context(|| controller.to_owned())?;
+        denied(user.create(Effect::DryRun, manifest).await?).with_context(|| format!("instead of {controller}"))?;
+    }
+    policy.delete().await
+}
+
+#[tokio::test]
+async fn a_tenant_with_many_hostile_exceptions_hurts_nobody_else() -> Result<()> {
+    let (cluster, _) = Operator::shared().await?;
+    let (hostile, other) =
+        (cluster.namespace(&[("tenant", "yes")]).await?, cluster.namespace(&[("tenant", "yes")]).await?);
+    let mut spec = json!({"enforcement": "Enforce", "rules": {"imageTag": {}}});
+    let names = json!([hostile.name(), other.name()]);
+    spec["match"]["namespaces"]["selector"]["matchExpressions"] =
+        json!([{"key": "kubernetes.io/metadata.name", "operator": "In", "values": names}]);
+    let manifest = crate::policies::cluster_policy(&format!("tenants-{}", hostile.name()), spec);
+    let policy = Policy::create_from(hostile.requests(), manifest).await?;
+    policy.enforced().await?;
+    // What the CRD lets through, and at its length.
+    let patterns = |number: usize| -> Vec<String> {
+        let texts = ["'+variables.x+'", "\\u0027)||true", "(((((", "[a-", "\"\\", "${{x}}", "*'*", "a{1000}{1000}"];
+        let long = |text: &str| format!("{text}{}", "?*\\".repeat(160 - number));
+        texts.iter().map(|text| long(text)).collect()
+    };
+    for number in 0..40 {
+        let more = json!({
+            "images": patterns(number), "workloads": {"names": patterns(number)},
+            "containers": (0..16).map(|index| format!("c{index}{}", "x".repeat(50))).collect::<Vec<_>>(),
+            "reason": "' + variables.x + '\n\\\"", "ticket": "') || true || ('",
+        });
+        hostile.create_object(&exception(&format!("hostile-{number:02}"), 600, &more).0).await?;
+    }
+    for (field, bad) in [
+        ("containers", json!(["' || true"])),
+        ("images", json!(["a b"])),
+        ("images", json!([""])),
+        ("rules", json!([])),
+        ("reason", json!("short")),
+        ("expiresAt", json!("tomorrow")),
+        ("workloads", json!({"kinds": ["'"]})),
+    ] {
+        let mut manifest = exception("refused", 600, &json!({})).0;
+        manifest["spec"][field] = bad;
+        hostile.rejects(&manifest).await.with_context(|| field.to_owned())?;
+        manifest["spec"].as_object_mut().context("no spec")?.remove(field);
+        if ["rules", "reason", "expiresAt"].contains(&field) {
+            hostile.rejects(&manifest).await.with_context(|| format!("without {field}"))?;
+        }
+    }
+    other.create_object(&exception("mine", 600, &json!({"workloads": {"names": ["legacy"]}})).0).await?;
+    excused(&other, &workload("Pod", "legacy", BAD)).await?;
+    becomes(&hostile, "hostile-00", "True", "NeverMatched").await?;
+    becomes(&hostile, "hostile-39", "False", "TooMany").await?;
+    for namespace in [&hostile, &other] {
+        denied(namespace.requests().create(Effect::DryRun, &workload("Pod", "web", BAD)).await?)?;
+        namespace.accepts(&workload("Pod", "web", GOOD)).await?;
+    }
+    policy.reports("Ready", "True", "Compiled").await?;
+    policy.delete().await
 }

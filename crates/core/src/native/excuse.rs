@@ -182,6 +182,11 @@ pub(super) fn unexcused(list: &str, variable: &str, rule: RuleId, condition: &st
     )
 }
 
+/// CEL that is true where an exception excuses a thing from a rule; `condition` says that an exception `e` is about it.
+pub(super) fn is_excused(rule: RuleId, condition: &str) -> String {
+    format!("variables.excuses.exists(e, {} in e[0] && {condition})", quote(rule.id()))
+}
+
 /// CEL that is true where an exception `e` is about a thing with this container name, if any, and this image, if any.
 pub(super) fn covers(shape: &Shape, container: Option<&str>, image: Option<(&str, &str)>) -> String {
     let of_container = match container {

@@ -41,7 +41,7 @@ pub use objects::{
 pub use plan::{Intent, Observed, ObservedOwner, ObservedSpec, Plan, plan};
 
 use binding::{Wanted, namespace_selector};
-use condition::{in_scope, match_condition};
+use condition::{excused, in_scope, match_condition};
 use excuse::Excuses;
 use expression::{ANY_PROBE, is_probe, variables};
 use message::{STATIC_MESSAGE, message_cel};
@@ -300,15 +300,16 @@ fn spec(
     guards: &[String],
     excuses: Option<Vec<NamedExpression>>,
 ) -> AdmissionPolicySpec {
-    // What passes does not come as far as this, unless an exception excuses it.
-    let expression = if excuses.is_some() { "variables.findings.size() == 0" } else { "false" };
+    // What passes does not come as far as this, unless an exception excuses it. That is asked without making sentences,
+    // which the message does again.
+    let expression = if excuses.is_some() { excused(shape, rules) } else { "false".to_owned() };
     AdmissionPolicySpec {
         failure_policy: if level == Enforcement::Enforce { "Fail" } else { "Ignore" }.to_owned(),
         match_constraints: MatchResources::requests(shape.resource_rules()),
         match_conditions: vec![match_condition(shape, rules, selector, guards)],
         variables: variables(shape, rules, excuses),
         validations: vec![Validation {
-            expression: expression.to_owned(),
+            expression,
             message: STATIC_MESSAGE.to_owned(),
             message_expression: message_cel(),
             reason: "Forbidden".to_owned(),
