@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use immutable_core::exception::Exception;
 use immutable_core::policy::{Policy, PolicyId};
+use immutable_core::rules::ConfigKind;
 use immutable_core::workload::{CustomWorkload, Kind, WorkloadKind};
 use immutable_core::world::{Change, World};
 use k8s_openapi::api::core::v1::Namespace;
@@ -13,11 +14,16 @@ use kube::api::{Api, ApiResource, DynamicObject, ListParams, PartialObjectMeta};
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
-use super::{RawObject, Served, namespace_facts, stored_exception, stored_policy};
+use super::{
+    CONFIG_PAGE_SIZE, ConfigMap, RawObject, Served, config_fact, namespace_facts, stored_exception, stored_policy,
+};
 use crate::api::{ClusterImmutablePolicy, ImmutableException, ImmutablePolicy};
 
 /// How many objects a page has, as kubectl's.
 const PAGE_SIZE: u32 = 500;
+
+/// What is said of a kind that is not served.
+const NOT_SERVED: &str = "the API server does not serve it";
 
 /// What is listed, and how long one answer may take.
 pub(crate) struct Lists {
@@ -112,7 +118,7 @@ impl Lists {
     pub(crate) async fn namespaces(&self, world: &mut World) -> anyhow::Result<bool> {
         let api: Api<PartialObjectMeta<Namespace>> = Api::all(self.client.clone());
         let namespaces = match &self.namespace {
-            None => self.list(&api, |namespace| namespace).await,
+            None => self.list(&api, PAGE_SIZE, |namespace| namespace).await,
             Some(name) => match self.within(api.get_opt(name)).await {
                 Ok(None) => return Ok(false),
                 Ok(Some(namespace)) => {
@@ -135,7 +141,8 @@ impl Lists {
         }
     }
 
-    /// Tells the world of everything that carries pods; returns what could not be listed. Its policies must be known.
+    /// Tells the world of everything that carries pods, and of ConfigMaps where a policy asks for them; returns what could
+    /// not be listed. Its policies must be known.
     ///
     /// # Errors
     /// The API server does not answer.
@@ -167,7 +174,29 @@ impl Lists {
                 }
             }
         }
+        if world.asks_for(ConfigKind::ConfigMap)
+            && let Err(why) = self.config_maps(world).await?
+        {
+            unlisted.push(Unlisted { kind: "v1 ConfigMap".to_owned(), why });
+        }
         Ok(unlisted)
+    }
+
+    /// Tells the world which ConfigMaps are immutable, or says why that cannot be.
+    async fn config_maps(&self, world: &mut World) -> anyhow::Result<Result<(), String>> {
+        let api: Api<ConfigMap> = match &self.namespace {
+            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
+            None => Api::all(self.client.clone()),
+        };
+        match self.list(&api, CONFIG_PAGE_SIZE, config_fact).await {
+            Ok(all) => {
+                world.apply(Change::Configs(ConfigKind::ConfigMap, all));
+                Ok(Ok(()))
+            }
+            Err(ListError::NotServed) => Ok(Err(NOT_SERVED.to_owned())),
+            Err(ListError::Refused(why)) => Ok(Err(why)),
+            Err(ListError::NoAnswer(error)) => Err(error),
+        }
     }
 
     /// Tells the world of the objects of a kind, or says why that cannot be.
@@ -179,12 +208,12 @@ impl Lists {
     ) -> anyhow::Result<Result<(), String>> {
         let reader = served.reader(Arc::clone(keeps));
         let api: Api<RawObject> = self.api(&served.api_resource());
-        match self.list(&api, |object| reader.read(object)).await {
+        match self.list(&api, PAGE_SIZE, |object| reader.read(object)).await {
             Ok(objects) => {
                 world.apply(Change::Workloads(served.kind.clone(), objects));
                 Ok(Ok(()))
             }
-            Err(ListError::NotServed) => Ok(Err("the API server does not serve it".to_owned())),
+            Err(ListError::NotServed) => Ok(Err(NOT_SERVED.to_owned())),
             Err(ListError::Refused(why)) => Ok(Err(why)),
             Err(ListError::NoAnswer(error)) => Err(error),
         }
@@ -201,7 +230,7 @@ impl Lists {
             Some(namespace) => format!("{} {namespace}/{}", resource.kind, object.name_any()),
             None => format!("{} {}", resource.kind, object.name_any()),
         };
-        match self.list(&api, |object| read(&object).map_err(|problems| (named(&object), problems))).await {
+        match self.list(&api, PAGE_SIZE, |object| read(&object).map_err(|problems| (named(&object), problems))).await {
             Ok(all) => stored.all.extend(all),
             // Nobody has installed the operator.
             Err(ListError::NotServed) => {}
@@ -224,11 +253,11 @@ impl Lists {
     }
 
     /// Every object of a kind, page by page, narrowed as it comes.
-    async fn list<K, T>(&self, api: &Api<K>, narrow: impl Fn(K) -> T) -> Result<Vec<T>, ListError>
+    async fn list<K, T>(&self, api: &Api<K>, page_size: u32, narrow: impl Fn(K) -> T) -> Result<Vec<T>, ListError>
     where
         K: Clone + DeserializeOwned + std::fmt::Debug,
     {
-        let mut parameters = ListParams::default().limit(PAGE_SIZE);
+        let mut parameters = ListParams::default().limit(page_size);
         let mut all = Vec::new();
         loop {
             let page = match self.within(api.list(&parameters)).await {

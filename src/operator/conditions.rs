@@ -2,6 +2,7 @@
 
 use immutable_core::native::Compiled;
 use immutable_core::policy::{Enforcement, Policy};
+use immutable_core::rules::ConfigKind;
 use immutable_core::scan::Summary;
 use immutable_core::workload::WorkloadKind;
 use jiff::Timestamp;
@@ -37,6 +38,8 @@ pub(super) struct Seen<'a> {
     pub scan: Option<&'a Summary>,
     /// The kinds that cannot be watched, with the reason.
     pub unwatched: &'a [(&'a WorkloadKind, &'a str)],
+    /// The kinds of configuration that a rule asks for and that are not known, with the reason.
+    pub unknown_configs: &'a [(ConfigKind, &'a str)],
 }
 
 /// The status of a policy, with the times of conditions that have not changed.
@@ -143,9 +146,10 @@ fn enforced(policy: &Policy, seen: &Seen<'_>, now: Timestamp) -> Draft {
 fn scanned(seen: &Seen<'_>) -> Draft {
     let (status, reason, message) = match seen.scan {
         None => ("Unknown", "Progressing", "what runs in the cluster is being read".to_owned()),
-        Some(_) if !seen.unwatched.is_empty() => {
+        Some(_) if !(seen.unwatched.is_empty() && seen.unknown_configs.is_empty()) => {
             let kinds = seen.unwatched.iter().map(|(kind, why)| format!("{} {kind}: {why}", kind.api_version()));
-            ("False", "KindUnwatched", kinds.collect::<Vec<_>>().join("; "))
+            let configs = seen.unknown_configs.iter().map(|(kind, why)| format!("v1 {}: {why}", kind.name()));
+            ("False", "KindUnwatched", kinds.chain(configs).collect::<Vec<_>>().join("; "))
         }
         Some(_) => ("True", "Scanned", "everything that carries pods is judged as it changes".to_owned()),
     };

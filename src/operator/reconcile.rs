@@ -8,6 +8,7 @@ use immutable_core::native::{
     Compilation, Compiled, Installation, Intent, NativeKind, NativeObject, Observed, ObservedSpec, Probe, link, plan,
 };
 use immutable_core::policy::{Policy, PolicyId};
+use immutable_core::rules::ConfigKind;
 use immutable_core::scan::Scan;
 use immutable_core::workload::WorkloadKind;
 use jiff::Timestamp;
@@ -328,6 +329,9 @@ impl Reconciler {
             };
             let unwatched: Vec<(&WorkloadKind, &str)> =
                 cluster.world.unwatched().filter(|(kind, _)| concerns(kind)).collect();
+            let asks_for = |kind: &ConfigKind| known.valid().is_some_and(|policy| policy.asks_for(*kind));
+            let unknown = cluster.world.unknown_configs().iter().filter(|(kind, _)| asks_for(kind));
+            let unknown: Vec<(ConfigKind, &str)> = unknown.map(|(kind, why)| (*kind, why.as_str())).collect();
             let compiled = compilation.policies.get(id);
             let seen = Seen {
                 compiled,
@@ -335,6 +339,7 @@ impl Reconciler {
                 proof: compiled.map_or(&ProofState::Pending, |compiled| self.proofs.state(id, compiled)),
                 scan: self.scanned.and_then(|_| self.scan.summary(id)),
                 unwatched: &unwatched,
+                unknown_configs: &unknown,
             };
             let mut status = status(known, &seen, now);
             let is_due = self.summarised.get(id).is_none_or(|last| last.elapsed() >= SUMMARY_INTERVAL);

@@ -5,16 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::stream::{BoxStream, SelectAll, StreamExt};
+use immutable_core::rules::ConfigKind;
 use immutable_core::workload::{CustomWorkload, WorkloadKind};
 use immutable_core::world;
 use kube::Client;
 use kube::api::Api;
 use kube::runtime::watcher;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::cluster::Change;
 use super::watch::{PAGE_SIZE, changes};
-use crate::live::{RawObject, Served};
+use crate::live::{CONFIG_PAGE_SIZE, ConfigMap, RawObject, Served, config_fact};
 
 /// Every watch of what carries pods.
 pub(super) struct Workloads {
@@ -22,15 +23,44 @@ pub(super) struct Workloads {
     streams: SelectAll<BoxStream<'static, world::Change>>,
     running: BTreeMap<Served, CancellationToken>,
     keeps_what_is_made: Arc<AtomicBool>,
+    /// Ends the watch of ConfigMaps, where a policy asks for it.
+    config_maps: Option<DropGuard>,
 }
 
 impl Workloads {
     /// Watches of the built-in kinds.
     pub(super) fn new(client: Client) -> Self {
-        let mut workloads =
-            Self { client, streams: SelectAll::new(), running: BTreeMap::new(), keeps_what_is_made: Arc::default() };
+        let mut workloads = Self {
+            client,
+            streams: SelectAll::new(),
+            running: BTreeMap::new(),
+            keeps_what_is_made: Arc::default(),
+            config_maps: None,
+        };
         drop(workloads.follow(&[], false));
         workloads
+    }
+
+    /// Watches ConfigMaps, or no longer.
+    pub(super) fn follow_config_maps(&mut self, wanted: bool) {
+        if !wanted {
+            self.config_maps = None;
+        } else if self.config_maps.is_none() {
+            let end = CancellationToken::new();
+            let api: Api<ConfigMap> = Api::all(self.client.clone());
+            let config = watcher::Config::default().page_size(CONFIG_PAGE_SIZE);
+            let kind = ConfigKind::ConfigMap;
+            let stream = changes(api, config, kind.resource(), config_fact);
+            let stream = stream.map(move |change| match change {
+                Change::Apply((key, immutable)) => world::Change::Config(kind, key, Some(immutable)),
+                Change::Delete((key, _)) => world::Change::Config(kind, key, None),
+                Change::Reset(all) => world::Change::Configs(kind, all),
+                Change::Failed(why) => world::Change::UnknownConfigs(kind, why),
+            });
+            let ended = end.clone();
+            self.streams.push(stream.take_until(async move { ended.cancelled().await }).boxed());
+            self.config_maps = Some(end.drop_guard());
+        }
     }
 
     /// Watches the built-in kinds and these custom ones, and no others; returns what is watched no more. What built-in

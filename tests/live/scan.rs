@@ -65,14 +65,20 @@ async fn verdicts_are_those_of_check_on_the_same_manifests() -> Result<()> {
         json!([{"name": "cache", "emptyDir": {}}, {"name": "host", "hostPath": {"path": "/var/log"}}]);
     detailed["spec"]["template"]["spec"]["containers"][0]["volumeMounts"] =
         json!([{"name": "host", "mountPath": "/logs"}]);
+    detailed["spec"]["template"]["spec"]["containers"][0]["envFrom"] =
+        json!([{"configMapRef": {"name": "fixed"}}, {"configMapRef": {"name": "mutable"}}]);
     manifests.push(detailed);
+    for (name, immutable) in [("fixed", true), ("mutable", false)] {
+        let metadata = json!({"name": name});
+        manifests.push(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "immutable": immutable}));
+    }
     for manifest in &manifests {
         namespace.create_object(manifest).await?;
     }
     let strict = policy(
         "strict",
         &json!({"profile": "Stateless", "enforcement": "Warn", "rules": {
-            "imageTag": {"enforcement": "Enforce"}, "probes": {"enforcement": "Audit"}, "imagePullPolicy": {},
+            "imageTag": {"enforcement": "Enforce"}, "probes": {"enforcement": "Audit"}, "imagePullPolicy": {}, "immutableConfig": {},
         }}),
     );
     let expires = Timestamp::from_second(Timestamp::now().as_second() + 3600)?;
@@ -119,6 +125,8 @@ async fn verdicts_are_those_of_check_on_the_same_manifests() -> Result<()> {
         ensure!(scanned.json()?["summary"] == checked.json()?["summary"], "{}\n{}", scanned.stdout, checked.stdout);
         checked.exits(1)?;
         scanned.exits(1)?;
+        let warned = scanned.results("warn")?;
+        ensure!(warned.contains(&"Deployment/detailed immutable-config".to_owned()), "{warned:?}");
         let skipped = scanned.results("skip")?;
         let expected = ["CronJob/cronjob image-tag", "Deployment/deployment image-tag"];
         ensure!(expected.iter().all(|one| skipped.iter().any(|seen| seen == one)) == skips, "{skipped:?}");
@@ -166,6 +174,9 @@ async fn a_kind_that_may_not_be_listed_is_named_and_stops_no_other() -> Result<(
     ensure!(errors.len() == 1 && report["summary"]["error"] == 1, "{report}");
     ensure!(errors[0]["message"].as_str().is_some_and(|text| text.contains("apps/v1 Deployment")), "{report}");
 
+    let config = policy("config", &json!({"enforcement": "Enforce", "rules": {"immutableConfig": {}}}));
+    let config = folder.write("config.yaml", &[config])?;
+    call(user.kubeconfig(), &["scan", "--policy", &config]).await?.exits(3)?.says("v1 ConfigMap cannot be listed")?;
     // Nor may they see the labels of the namespace.
     let production = json!({
         "apiVersion": API_VERSION, "kind": "ClusterImmutablePolicy", "metadata": {"name": "production"},

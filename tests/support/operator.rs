@@ -154,6 +154,11 @@ impl Operator {
         }
     }
 
+    /// Where it serves health and metrics.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Its process id.
     pub(crate) fn id(&self) -> u32 {
         self.process.id()

@@ -293,7 +293,7 @@ pub fn told_by_rule(
         }
     };
     let made_from = world.made_from(key, object);
-    Some(Ok(verdicts(policy, workload, &key.namespace, &made_from, &Facts::default(), exceptions)))
+    Some(Ok(verdicts(policy, workload, &key.namespace, &made_from, world.facts(), exceptions)))
 }
 
 /// What a policy says of an object; nothing where it does not judge it, or judges it as what it was made from.
