@@ -19,7 +19,7 @@ use crate::operator::create_exception;
 /// Prints an exception for a workload, or creates it with --apply
 ///
 /// `immutable except deploy/web --rule image-digest --for 72h --reason "…" | kubectl apply -f -` does what --apply does.
-/// Whatever it was made from or makes is excused with it: name the Deployment, not its pods.
+/// What is made from a workload is excused with it: name the Deployment, not its pods.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The workload, such as deploy/web; the name may hold * and ?

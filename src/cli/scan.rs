@@ -35,8 +35,8 @@ pub(super) struct Arguments {
     #[arg(short = 'A', long)]
     all_namespaces: bool,
     /// Labels of the workloads to report, as for kubectl: app=web,tier!=db,env in (a,b),!legacy
-    #[arg(short = 'l', long, value_name = "SELECTOR", default_value = "")]
-    selector: String,
+    #[arg(short = 'l', long, value_name = "SELECTOR")]
+    selector: Option<String>,
     /// File or folder with policies to judge by instead of those of the cluster; may be given several times
     #[arg(long, value_name = "PATH")]
     policy: Vec<PathBuf>,
@@ -63,7 +63,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
-    let selector = match LabelSelector::parse(&arguments.selector) {
+    let selector = match LabelSelector::parse(arguments.selector.as_deref().unwrap_or_default()) {
         Ok(selector) => selector,
         Err(error) => return refuse([format!("error: --selector: {error}")]),
     };
