@@ -260,8 +260,8 @@ async fn a_list_of_several_pages_is_read_to_its_end() -> Result<()> {
     let objects = (0..1_100).map(|number| workload("PodTemplate", &format!("template-{number}"), BAD));
     let creates =
         objects.map(|object| async { anyhow::Ok(api.create(&parameters, &serde_json::from_value(object)?).await?) });
-    let created: Vec<Result<_>> = futures::stream::iter(creates).buffer_unordered(16).collect().await;
-    created.into_iter().collect::<Result<Vec<_>>>()?;
+    let results: Vec<Result<_>> = futures::stream::iter(creates).buffer_unordered(16).collect().await;
+    results.into_iter().collect::<Result<Vec<_>>>()?;
     let tags = Folder::new()?;
     let tags = tags.write("tags.yaml", &[image_tag("Enforce")])?;
     let arguments = ["scan", "-n", namespace.name(), "--policy", &tags, "-o", "json"];
