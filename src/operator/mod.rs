@@ -30,7 +30,7 @@ use leader::{Leadership, leads};
 use reconcile::Reconciler;
 use server::Health;
 use workloads::Workloads;
-pub use write::{WriteError, set_suspension};
+pub use write::{WriteError, create_exception, set_suspension};
 
 /// The namespace where none is known from the pod.
 pub const DEFAULT_NAMESPACE: &str = "immutable-system";
