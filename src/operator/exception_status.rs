@@ -55,7 +55,10 @@ pub(super) fn status(known: &KnownException, seen: &Seen<'_>, now: Timestamp) ->
     let condition = |condition: ConditionType, (state, reason, message): Draft| -> Condition {
         dated(condition, (state, reason, message), &known.status.conditions, known.version.generation, now)
     };
+    // What waits for somebody is stalled: without it, tools would take it for one that is under way.
+    let stalled = known.exception.is_err().then(|| ("True", ready.1, ready.2.clone()));
     status.conditions = vec![condition(ConditionType::Ready, ready), condition(ConditionType::Active, active)];
+    status.conditions.extend(stalled.map(|stalled| condition(ConditionType::Stalled, stalled)));
     status
 }
 

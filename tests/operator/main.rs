@@ -6,6 +6,7 @@ mod support;
 mod exceptions;
 mod gap;
 mod grandfathering;
+mod kstatus;
 mod lifecycle;
 mod no_way_around;
 mod policies;
