@@ -13,7 +13,11 @@ use kube::{Api, Resource, ResourceExt, api::ListParams};
 use serde::de::DeserializeOwned;
 use support::{Cluster, GENEROUS, Operator, wait_until};
 
-const CRDS: [&str; 2] = ["clusterimmutablepolicies.immutable.dev", "immutablepolicies.immutable.dev"];
+const CRDS: [&str; 3] = [
+    "clusterimmutablepolicies.immutable.dev",
+    "immutablepolicies.immutable.dev",
+    "immutableexceptions.immutable.dev",
+];
 
 async fn demo(cluster: &Cluster) -> Result<Output> {
     let output = tokio::process::Command::new("scripts/demo")
