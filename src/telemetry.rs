@@ -50,6 +50,9 @@ struct Inner {
     workloads: IntGaugeVec,
     scan_seconds: HistogramVec,
     scanned: IntCounter,
+    reports: IntGauge,
+    reports_capped: IntGauge,
+    report_writes: IntCounterVec,
 }
 
 /// How many series of violations there are at most: what is rarest beyond that is counted under no namespace.
@@ -120,6 +123,23 @@ impl Metrics {
         )?;
         let scanned =
             IntCounter::new("immutable_scan_workloads_total", "Workloads that were judged, again and again.")?;
+        let reports = IntGauge::new("immutable_reports", "Reports that are wanted.")?;
+        let reports_capped = IntGauge::new(
+            "immutable_reports_capped",
+            "Reports that leave something out, because there was too much to say.",
+        )?;
+        let report_writes = IntCounterVec::new(
+            Opts::new("immutable_report_writes_total", "Writes of reports, by verb and result."),
+            &["verb", "result"],
+        )?;
+        for verb in ["create", "update", "delete"] {
+            for result in ["success", "error"] {
+                report_writes.with_label_values(&[verb, result]).reset();
+            }
+        }
+        registry.register(Box::new(reports.clone()))?;
+        registry.register(Box::new(reports_capped.clone()))?;
+        registry.register(Box::new(report_writes.clone()))?;
         registry.register(Box::new(violations.clone()))?;
         registry.register(Box::new(workloads.clone()))?;
         registry.register(Box::new(scan_seconds.clone()))?;
@@ -143,6 +163,9 @@ impl Metrics {
             workloads,
             scan_seconds,
             scanned,
+            reports,
+            reports_capped,
+            report_writes,
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -202,6 +225,18 @@ impl Metrics {
             ];
             self.inner.violations.with_label_values(&labels).add(as_gauge(*count));
         }
+    }
+
+    /// How many reports are wanted, and how many of them leave something out.
+    pub fn reports(&self, wanted: usize, capped: usize) {
+        self.inner.reports.set(i64::try_from(wanted).unwrap_or(i64::MAX));
+        self.inner.reports_capped.set(i64::try_from(capped).unwrap_or(i64::MAX));
+    }
+
+    /// One write of a report.
+    pub fn report_write(&self, verb: &str, succeeded: bool) {
+        let result = if succeeded { "success" } else { "error" };
+        self.inner.report_writes.with_label_values(&[verb, result]).inc();
     }
 
     /// All of them in Prometheus' text format.

@@ -37,6 +37,8 @@ pub(super) struct Seen<'a> {
     pub scan: Option<&'a Summary>,
     /// The kinds that cannot be watched, with the reason.
     pub unwatched: &'a [(&'a WorkloadKind, &'a str)],
+    /// Reason and message where reports lack something.
+    pub reports: Option<(&'static str, String)>,
 }
 
 /// The status of a policy, with the times of conditions that have not changed.
@@ -144,7 +146,11 @@ fn scanned(seen: &Seen<'_>) -> Draft {
             let kinds = seen.unwatched.iter().map(|(kind, why)| format!("{} {kind}: {why}", kind.api_version()));
             ("False", "KindUnwatched", kinds.collect::<Vec<_>>().join("; "))
         }
-        Some(_) => ("True", "Scanned", "everything that carries pods is judged as it changes".to_owned()),
+        // What is judged is judged all the same.
+        Some(_) => match &seen.reports {
+            Some((reason, message)) => ("True", *reason, message.clone()),
+            None => ("True", "Scanned", "everything that carries pods is judged as it changes".to_owned()),
+        },
     };
     (ConditionType::Scanned, status, reason, message)
 }

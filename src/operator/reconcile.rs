@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::cluster::{Cluster, KnownPolicy};
 use super::conditions::{Progress, Seen, status};
 use super::proof::{ProofState, Proofs, judge, target};
+use super::reports::Reports;
 use super::write::{WriteError, Writer};
 use crate::telemetry::Metrics;
 
@@ -56,6 +57,8 @@ pub(super) struct Reconciler {
     scanned: Option<Instant>,
     /// When the summary of each policy was last written.
     summarised: BTreeMap<PolicyId, Instant>,
+    /// What is told of workloads.
+    pub reports: Reports,
 }
 
 type Key = (NativeKind, String);
@@ -75,7 +78,7 @@ impl Failure {
 
 impl Reconciler {
     /// A reconciler that writes through `writer`.
-    pub(super) fn new(writer: Writer, metrics: Metrics, installation: Installation) -> Self {
+    pub(super) fn new(writer: Writer, metrics: Metrics, installation: Installation, reports: Reports) -> Self {
         Self {
             writer,
             metrics,
@@ -88,6 +91,7 @@ impl Reconciler {
             scan: Scan::default(),
             scanned: None,
             summarised: BTreeMap::new(),
+            reports,
         }
     }
 
@@ -100,6 +104,12 @@ impl Reconciler {
         self.failed_passes = 0;
         self.scan = Scan::default();
         self.scanned = None;
+        self.reports.new_term();
+    }
+
+    /// Begins to write what is to be told of workloads; returns when to look again if nothing happens.
+    pub(super) fn tell(&mut self, cluster: &Cluster) -> Duration {
+        self.reports.step(cluster, &self.scan)
     }
 
     /// One pass; returns when the next is due if nothing happens. What runs is judged only when all of it is known.
@@ -159,6 +169,7 @@ impl Reconciler {
         }
         let judged = self.scan.update(&cluster.world, &cluster.exceptions.in_effect, &touched);
         self.metrics.scanned(started.elapsed(), judged, &self.scan, &cluster.world);
+        self.reports.touched(&touched, &self.scan);
     }
 
     fn count(&self, cluster: &Cluster, compilation: &Compilation) {
@@ -299,6 +310,7 @@ impl Reconciler {
     async fn report(&mut self, cluster: &mut Cluster, compilation: &Compilation, now: Timestamp) -> bool {
         let mut changed = Vec::new();
         self.summarised.retain(|id, _| cluster.policies.contains_key(id));
+        let troubles = self.reports.troubles(&self.scan);
         for (id, known) in &cluster.policies {
             // The custom kinds of other policies are no matter of this one.
             let declared = known.valid().map(Policy::custom_workloads).unwrap_or_default();
@@ -317,6 +329,7 @@ impl Reconciler {
                 proof: compiled.map_or(&ProofState::Pending, |compiled| self.proofs.state(id, compiled)),
                 scan: self.scanned.and_then(|_| self.scan.summary(id)),
                 unwatched: &unwatched,
+                reports: troubles.of(id),
             };
             let mut status = status(known, &seen, now);
             let is_due = self.summarised.get(id).is_none_or(|last| last.elapsed() >= SUMMARY_INTERVAL);
