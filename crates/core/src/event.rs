@@ -118,7 +118,7 @@ impl Telling<'_> {
         regarding: &Value,
         related: Option<&Value>,
     ) -> Value {
-        let digest = Sha256::digest(format!("{}:{reason}:{identity}", self.installation.label()).as_bytes());
+        let digest = Sha256::digest(format!("{reason}:{identity}").as_bytes());
         let short: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         let mut manifest = json!({
             "apiVersion": "events.k8s.io/v1",
