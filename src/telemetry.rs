@@ -50,9 +50,37 @@ struct Inner {
     workloads: IntGaugeVec,
     scan_seconds: HistogramVec,
     scanned: IntCounter,
-    reports: IntGauge,
-    reports_capped: IntGauge,
-    report_writes: IntCounterVec,
+    reports: ReportMetrics,
+}
+
+/// What is counted of reports.
+struct ReportMetrics {
+    wanted: IntGauge,
+    capped: IntGauge,
+    writes: IntCounterVec,
+}
+
+impl ReportMetrics {
+    fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let wanted = IntGauge::new("immutable_reports", "Reports that are wanted.")?;
+        let capped = IntGauge::new(
+            "immutable_reports_capped",
+            "Reports that leave something out, because there was too much to say.",
+        )?;
+        let writes = IntCounterVec::new(
+            Opts::new("immutable_report_writes_total", "Writes of reports, by verb and result."),
+            &["verb", "result"],
+        )?;
+        for verb in ["create", "update", "delete"] {
+            for result in ["success", "error"] {
+                writes.with_label_values(&[verb, result]).reset();
+            }
+        }
+        registry.register(Box::new(wanted.clone()))?;
+        registry.register(Box::new(capped.clone()))?;
+        registry.register(Box::new(writes.clone()))?;
+        Ok(Self { wanted, capped, writes })
+    }
 }
 
 /// How many series of violations there are at most: what is rarest beyond that is counted under no namespace.
@@ -123,23 +151,7 @@ impl Metrics {
         )?;
         let scanned =
             IntCounter::new("immutable_scan_workloads_total", "Workloads that were judged, again and again.")?;
-        let reports = IntGauge::new("immutable_reports", "Reports that are wanted.")?;
-        let reports_capped = IntGauge::new(
-            "immutable_reports_capped",
-            "Reports that leave something out, because there was too much to say.",
-        )?;
-        let report_writes = IntCounterVec::new(
-            Opts::new("immutable_report_writes_total", "Writes of reports, by verb and result."),
-            &["verb", "result"],
-        )?;
-        for verb in ["create", "update", "delete"] {
-            for result in ["success", "error"] {
-                report_writes.with_label_values(&[verb, result]).reset();
-            }
-        }
-        registry.register(Box::new(reports.clone()))?;
-        registry.register(Box::new(reports_capped.clone()))?;
-        registry.register(Box::new(report_writes.clone()))?;
+        let reports = ReportMetrics::new(&registry)?;
         registry.register(Box::new(violations.clone()))?;
         registry.register(Box::new(workloads.clone()))?;
         registry.register(Box::new(scan_seconds.clone()))?;
@@ -164,8 +176,6 @@ impl Metrics {
             scan_seconds,
             scanned,
             reports,
-            reports_capped,
-            report_writes,
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -229,14 +239,14 @@ impl Metrics {
 
     /// How many reports are wanted, and how many of them leave something out.
     pub fn reports(&self, wanted: usize, capped: usize) {
-        self.inner.reports.set(i64::try_from(wanted).unwrap_or(i64::MAX));
-        self.inner.reports_capped.set(i64::try_from(capped).unwrap_or(i64::MAX));
+        self.inner.reports.wanted.set(i64::try_from(wanted).unwrap_or(i64::MAX));
+        self.inner.reports.capped.set(i64::try_from(capped).unwrap_or(i64::MAX));
     }
 
     /// One write of a report.
     pub fn report_write(&self, verb: &str, succeeded: bool) {
         let result = if succeeded { "success" } else { "error" };
-        self.inner.report_writes.with_label_values(&[verb, result]).inc();
+        self.inner.reports.writes.with_label_values(&[verb, result]).inc();
     }
 
     /// All of them in Prometheus' text format.

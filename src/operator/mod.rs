@@ -7,6 +7,7 @@ mod leader;
 mod proof;
 mod reconcile;
 mod report_queue;
+mod report_troubles;
 mod report_watch;
 mod reports;
 mod server;

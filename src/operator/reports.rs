@@ -9,7 +9,6 @@ use std::time::Duration;
 use immutable_core::event::{Marks, Telling, notices, written};
 use immutable_core::exception::ExceptionId;
 use immutable_core::native::Installation;
-use immutable_core::policy::PolicyId;
 use immutable_core::report::{ReportApi, ReportId, ReportIntent, digest, report};
 use immutable_core::scan::Scan;
 use immutable_core::world::{Touched, WorkloadKey, World};
@@ -20,6 +19,7 @@ use tokio::time::Instant;
 
 use super::cluster::{Change, Cluster};
 use super::report_queue::{Queue, Urgency, Work};
+use super::report_troubles::Troubles;
 use super::report_watch::{ReportEvent, Stored, narrow};
 use super::write::{WriteError, Writer};
 use crate::telemetry::Metrics;
@@ -41,10 +41,10 @@ pub enum ReportsMode {
     /// openreports if it is served, else wgpolicyk8s, else none
     #[default]
     Auto,
-    /// Report of openreports.io/v1alpha1
+    /// `Report` of openreports.io/v1alpha1
     #[value(name = "openreports")]
     OpenReports,
-    /// PolicyReport of wgpolicyk8s.io/v1alpha2
+    /// `PolicyReport` of wgpolicyk8s.io/v1alpha2
     #[value(name = "wgpolicyk8s")]
     WgPolicy,
     /// no reports; those that were written are removed
@@ -394,7 +394,7 @@ impl Reports {
         let notices = notices(scan, key);
         let marks: Marks = notices.iter().map(immutable_core::event::Notice::mark).collect();
         let told = self.told.get(key).and_then(|told| told.events.as_ref());
-        let told = told.or(known.map(|known| &known.stored.events));
+        let told = told.or_else(|| known.map(|known| &known.stored.events));
         let news = notices.iter().filter(|notice| told.is_none_or(|told| !told.contains(&notice.mark())));
         let telling = self.telling(Timestamp::now());
         let events = news.map(|notice| {
@@ -516,7 +516,8 @@ impl Reports {
             match work {
                 Work::Tell(key) => {
                     for policy in scan.concerns(key) {
-                        let (count, _) = troubles.failed.entry(policy.clone()).or_insert((0, message.to_owned()));
+                        let (count, _) =
+                            troubles.failed.entry(policy.clone()).or_insert_with(|| (0, message.to_owned()));
                         *count += 1;
                     }
                 }
@@ -533,35 +534,6 @@ impl Reports {
             }
         }
         troubles
-    }
-}
-
-/// What reports lack.
-#[derive(Debug, Default)]
-pub(super) struct Troubles {
-    everywhere: Option<String>,
-    /// By policy, of how many workloads a report could not be written, and why one could not.
-    failed: BTreeMap<PolicyId, (usize, String)>,
-    /// By policy, of how many workloads a report leaves something out.
-    capped: BTreeMap<PolicyId, usize>,
-}
-
-impl Troubles {
-    /// The reason and the message for a policy; none where all is well.
-    pub(super) fn of(&self, policy: &PolicyId) -> Option<(&'static str, String)> {
-        let count = |count: usize| if count == 1 { "1 workload".to_owned() } else { format!("{count} workloads") };
-        if let Some((number, why)) = self.failed.get(policy) {
-            return Some(("ReportsFailed", format!("the reports of {} could not be written: {why}", count(*number))));
-        }
-        if let Some(why) = &self.everywhere {
-            return Some(("ReportsFailed", why.clone()));
-        }
-        let number = self.capped.get(policy)?;
-        let message = format!(
-            "the reports of {} leave results out: there are too many; this status and the metrics count all",
-            count(*number)
-        );
-        Some(("ReportsCapped", message))
     }
 }
 

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::exception::{Exception, ExceptionId};
+use crate::native::names::digest;
 use crate::native::{INSTALLATION_LABEL, Installation, MANAGED_BY};
 use crate::policy::PolicyId;
 use crate::rules::RuleId;
@@ -118,13 +119,12 @@ impl Telling<'_> {
         regarding: &Value,
         related: Option<&Value>,
     ) -> Value {
-        let digest = Sha256::digest(format!("{reason}:{identity}").as_bytes());
-        let short: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let digest = digest(&format!("{reason}:{identity}"));
         let mut manifest = json!({
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
             "metadata": {
-                "name": format!("immutable-{short}"),
+                "name": format!("immutable-{}", &digest[..16]),
                 "namespace": namespace,
                 "labels": {MANAGED_BY.0: MANAGED_BY.1, INSTALLATION_LABEL: self.installation.label()},
             },

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::evaluate::{About, Certainty};
 use crate::exception::{Exception, InEffect};
-use crate::native::{INSTALLATION_LABEL, Installation, MANAGED_BY};
+use crate::native::{INSTALLATION_LABEL, Installation, MANAGED_BY, names};
 use crate::policy::{Enforcement, PolicyId};
 use crate::rules::Severity;
 use crate::scan::{Judgement, Told, told};
@@ -343,7 +343,9 @@ fn result_id(uid: &str, policy: &PolicyId, rule: &str, about: &About, path: &str
     let parts = [uid, &policy.to_string(), rule, kind, name, path];
     // Each with its length, so that no two lists of parts come to the same text.
     let framed = parts.iter().fold(String::new(), |text, part| format!("{text}{}:{part}", part.len()));
-    Sha256::digest(framed.as_bytes()).iter().take(16).fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+    let mut id = names::digest(&framed);
+    id.truncate(32);
+    id
 }
 
 /// One line of bounded length: a user may have written it.

@@ -10,7 +10,7 @@ mod controllers;
 mod custom;
 mod expression;
 mod message;
-mod names;
+pub(crate) mod names;
 mod objects;
 mod plan;
 mod shape;

@@ -206,7 +206,9 @@ proptest! {
         }).collect();
         let gathered = |results: Vec<ReportResult>| {
             let mut report = Report::default();
-            results.into_iter().for_each(|result| report.add(result));
+            for result in results {
+                report.add(result);
+            }
             report.finish();
             report
         };
