@@ -11,6 +11,7 @@ demo: ## Shows what the project does on a real API server; KEEP=1 leaves it runn
 
 test: ## Runs every test, the ones against a real control plane too (first run on a machine: about 15 minutes, later 9)
 	@tests/cluster/build >/dev/null
+	@tests/tools/install >/dev/null
 	cargo test --workspace --no-fail-fast
 
 lint: ## Checks formatting, lints, purity of the core, generated files, promises and scripts

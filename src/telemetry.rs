@@ -1,14 +1,20 @@
 //! Logs and metrics.
 
+mod announced;
+mod catalogue;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use immutable_core::scan::Scan;
 use immutable_core::world::World;
 use prometheus::{
-    Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, TextEncoder,
 };
 use tracing_subscriber::EnvFilter;
+
+use catalogue::Catalogue;
+pub use catalogue::Described;
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -39,7 +45,7 @@ pub struct Metrics {
 }
 
 struct Inner {
-    registry: Registry,
+    registry: Catalogue,
     leading: IntGauge,
     passes: IntCounterVec,
     pass_seconds: HistogramVec,
@@ -61,7 +67,7 @@ struct ReportMetrics {
 }
 
 impl ReportMetrics {
-    fn new(registry: &Registry) -> prometheus::Result<Self> {
+    fn new(registry: &mut Catalogue) -> prometheus::Result<Self> {
         let wanted = IntGauge::new("immutable_reports", "Reports that are wanted.")?;
         let capped = IntGauge::new(
             "immutable_reports_capped",
@@ -92,7 +98,7 @@ impl Metrics {
     /// # Errors
     /// Two metrics have one name.
     pub fn new() -> prometheus::Result<Self> {
-        let registry = Registry::new();
+        let mut registry = Catalogue::default();
         let build =
             IntGaugeVec::new(Opts::new("immutable_build_info", "The version that runs; always 1."), &["version"])?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
@@ -151,7 +157,7 @@ impl Metrics {
         )?;
         let scanned =
             IntCounter::new("immutable_scan_workloads_total", "Workloads that were judged, again and again.")?;
-        let reports = ReportMetrics::new(&registry)?;
+        let reports = ReportMetrics::new(&mut registry)?;
         registry.register(Box::new(violations.clone()))?;
         registry.register(Box::new(workloads.clone()))?;
         registry.register(Box::new(scan_seconds.clone()))?;
@@ -163,6 +169,10 @@ impl Metrics {
         registry.register(Box::new(api_calls.clone()))?;
         registry.register(Box::new(policies.clone()))?;
         registry.register(Box::new(native_objects.clone()))?;
+        announced::register(&mut registry)?;
+        // Memory, processor time, open files: read from /proc when asked.
+        #[cfg(target_os = "linux")]
+        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         let inner = Inner {
             registry,
             leading,
@@ -247,6 +257,11 @@ impl Metrics {
     pub fn report_write(&self, verb: &str, succeeded: bool) {
         let result = if succeeded { "success" } else { "error" };
         self.inner.reports.writes.with_label_values(&[verb, result]).inc();
+    }
+
+    /// What metrics there are, also those that have no series yet.
+    pub fn described(&self) -> &[Described] {
+        self.inner.registry.described()
     }
 
     /// All of them in Prometheus' text format.

@@ -95,7 +95,7 @@ impl From<&EffectiveRule> for EffectiveRuleStatus {
     }
 }
 
-/// The conditions of a policy.
+/// The conditions of policies and exceptions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConditionType {
     /// It is compiled, written and type-checked.
@@ -108,6 +108,8 @@ pub enum ConditionType {
     Enforced,
     /// What runs in the cluster is judged.
     Scanned,
+    /// An exception counts.
+    Active,
 }
 
 impl ConditionType {
@@ -119,6 +121,7 @@ impl ConditionType {
             Self::Stalled => "Stalled",
             Self::Enforced => "Enforced",
             Self::Scanned => "Scanned",
+            Self::Active => "Active",
         }
     }
 }

@@ -225,7 +225,8 @@ impl Cluster {
 
     /// Looks which exceptions count now.
     pub(super) fn look_at_exceptions(&mut self, now: Timestamp) {
-        self.touched.merge(self.exceptions.look(&self.world, now));
+        let touched = self.exceptions.look(&self.world, &self.policies, &self.installation, now);
+        self.touched.merge(touched);
     }
 
     /// What must be judged again since this was last asked.

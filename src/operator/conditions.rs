@@ -2,6 +2,7 @@
 
 use immutable_core::native::Compiled;
 use immutable_core::policy::{Enforcement, Policy};
+use immutable_core::rules::ConfigKind;
 use immutable_core::scan::Summary;
 use immutable_core::workload::WorkloadKind;
 use jiff::Timestamp;
@@ -39,6 +40,8 @@ pub(super) struct Seen<'a> {
     pub unwatched: &'a [(&'a WorkloadKind, &'a str)],
     /// Reason and message where reports lack something.
     pub reports: Option<(&'static str, String)>,
+    /// The kinds of configuration that a rule asks for and that are not known, with the reason.
+    pub unknown_configs: &'a [(ConfigKind, &'a str)],
 }
 
 /// The status of a policy, with the times of conditions that have not changed.
@@ -71,7 +74,10 @@ pub(super) fn status(known: &KnownPolicy, seen: &Seen<'_>, now: Timestamp) -> Po
             status.summary = seen.scan.map(SummaryStatus::from);
         }
     }
-    status.conditions = conditions.into_iter().map(|condition| dated(condition, known, now)).collect();
+    let (stored, generation) = (&known.status.conditions, known.version.generation);
+    let dated =
+        |(condition, state, reason, message)| dated(condition, (state, reason, message), stored, generation, now);
+    status.conditions = conditions.into_iter().map(dated).collect();
     status
 }
 
@@ -142,9 +148,10 @@ fn enforced(policy: &Policy, seen: &Seen<'_>, now: Timestamp) -> Draft {
 fn scanned(seen: &Seen<'_>) -> Draft {
     let (status, reason, message) = match seen.scan {
         None => ("Unknown", "Progressing", "what runs in the cluster is being read".to_owned()),
-        Some(_) if !seen.unwatched.is_empty() => {
+        Some(_) if !(seen.unwatched.is_empty() && seen.unknown_configs.is_empty()) => {
             let kinds = seen.unwatched.iter().map(|(kind, why)| format!("{} {kind}: {why}", kind.api_version()));
-            ("False", "KindUnwatched", kinds.collect::<Vec<_>>().join("; "))
+            let configs = seen.unknown_configs.iter().map(|(kind, why)| format!("v1 {}: {why}", kind.name()));
+            ("False", "KindUnwatched", kinds.chain(configs).collect::<Vec<_>>().join("; "))
         }
         // What is judged is judged all the same.
         Some(_) => match &seen.reports {
@@ -156,8 +163,14 @@ fn scanned(seen: &Seen<'_>) -> Draft {
 }
 
 /// A condition with the time of its last change: that of the stored one where the status is the same.
-fn dated((condition, status, reason, message): Draft, known: &KnownPolicy, now: Timestamp) -> Condition {
-    let stored = known.status.conditions.iter().find(|stored| stored.type_ == condition.name());
+pub(super) fn dated(
+    condition: ConditionType,
+    (status, reason, message): (&'static str, &'static str, String),
+    stored: &[Condition],
+    generation: i64,
+    now: Timestamp,
+) -> Condition {
+    let stored = stored.iter().find(|stored| stored.type_ == condition.name());
     let since =
         stored.filter(|stored| stored.status == status).map_or(Time(now), |stored| stored.last_transition_time.clone());
     Condition {
@@ -166,6 +179,6 @@ fn dated((condition, status, reason, message): Draft, known: &KnownPolicy, now: 
         reason: reason.to_owned(),
         message: message.chars().take(LONGEST_MESSAGE).collect(),
         last_transition_time: since,
-        observed_generation: Some(known.version.generation),
+        observed_generation: Some(generation),
     }
 }

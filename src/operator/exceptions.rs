@@ -1,16 +1,20 @@
 //! The exceptions as they are in the cluster, and which of them count at present.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use immutable_core::exception::{Exception, ExceptionId, InEffect};
+use immutable_core::native::{Honoured, Installation, Translation, excuse};
+use immutable_core::policy::{Policy, PolicyId};
+use immutable_core::scan::Scan;
 use immutable_core::world::{self, Touched, World};
 use jiff::Timestamp;
 use kube::api::DynamicObject;
 use tokio::time::Instant;
 
-use super::cluster::{Change, Version, merge};
+use super::cluster::{Change, KnownPolicy, Version, merge};
+use super::exception_status::{Seen, state, status};
 use crate::api::{ExceptionStatus, ImmutableException};
 
 /// How often at most it is looked anew which exceptions count: a tenant who makes and deletes them without end must not
@@ -24,7 +28,6 @@ pub(super) struct KnownException {
     /// what it says, or everything that is wrong with it
     pub exception: Result<Arc<Exception>, Vec<String>>,
     /// what was last reported of it
-    #[expect(dead_code, reason = "written with the next change")]
     pub status: ExceptionStatus,
 }
 
@@ -34,6 +37,8 @@ pub(super) struct KnownExceptions {
     pub all: BTreeMap<ExceptionId, KnownException>,
     /// Those that count.
     pub in_effect: InEffect,
+    /// What the policies come to that have any.
+    pub excused: BTreeMap<PolicyId, Translation>,
     /// Whether exceptions or policies have changed since that was looked at.
     stale: bool,
     looked: Option<Instant>,
@@ -72,28 +77,73 @@ impl KnownExceptions {
         self.all.iter().filter(is_meant).filter_map(valid).collect()
     }
 
-    /// Has it looked anew which count: policies have changed.
+    /// Has it looked anew which count, and at once: a policy has changed, and what it comes to is of the past.
     pub(super) fn policies_changed(&mut self) {
         self.stale = true;
+        self.looked = None;
     }
 
     /// Looks which count now, if that may have changed; returns what must be judged again.
-    pub(super) fn look(&mut self, world: &World, now: Timestamp) -> Touched {
+    pub(super) fn look(
+        &mut self,
+        world: &World,
+        policies: &BTreeMap<PolicyId, KnownPolicy>,
+        installation: &Installation,
+        now: Timestamp,
+    ) -> Touched {
         let mut touched = Touched::default();
         let has_ended = self.in_effect.until().is_some_and(|until| until <= now);
         let is_early = self.looked.is_some_and(|looked| looked.elapsed() < LOOK_AGAIN);
         if !(self.stale || has_ended) || is_early {
             return touched;
         }
-        let policies = world.policies().map(|(_, policy)| policy);
-        let in_effect = world.exceptions().in_effect(policies, now);
+        let in_effect = world.exceptions().in_effect(world.policies().map(|(_, policy)| policy), now);
         for namespace in in_effect.changed_since(&self.in_effect) {
             touched.merge(world.of_namespace(&namespace));
         }
         self.in_effect = in_effect;
+        let honoured = policies.iter().filter_map(|(id, known)| {
+            let valid = known.policy.as_ref().ok()?;
+            let exceptions = self.in_effect.of_policy(id)?;
+            Some(Honoured { policy: &valid.policy, plain: &valid.translation, exceptions })
+        });
+        self.excused = excuse(&honoured.collect::<Vec<_>>(), installation);
         self.stale = false;
         self.looked = Some(Instant::now());
         touched
+    }
+
+    /// The statuses that are not as they were last written, so many at most.
+    pub(super) fn outdated(
+        &self,
+        scan: &Scan,
+        policies: &[&Policy],
+        settled: &BTreeSet<PolicyId>,
+        most: usize,
+        now: Timestamp,
+    ) -> Vec<(ExceptionId, String, ExceptionStatus)> {
+        let outdated = self.all.iter().filter_map(|(id, known)| {
+            let seen = Seen { policies, settled, in_effect: &self.in_effect, matched: scan.matched(id) };
+            let status = status(known, &seen, now);
+            (status != known.status).then(|| (id.clone(), known.version.uid.clone(), status))
+        });
+        outdated.take(most).collect()
+    }
+
+    /// Takes in a status that was written.
+    pub(super) fn reported(&mut self, id: &ExceptionId, status: ExceptionStatus) {
+        if let Some(known) = self.all.get_mut(id) {
+            known.status = status;
+        }
+    }
+
+    /// How many there are of each state.
+    pub(super) fn states(&self) -> BTreeMap<&str, usize> {
+        let mut states = BTreeMap::new();
+        for known in self.all.values() {
+            *states.entry(state(&known.status)).or_default() += 1;
+        }
+        states
     }
 
     /// How long until it must be looked at again, if nothing happens.

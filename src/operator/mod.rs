@@ -2,6 +2,7 @@
 
 mod cluster;
 mod conditions;
+mod exception_status;
 mod exceptions;
 mod leader;
 mod proof;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use immutable_core::native::Installation;
+use immutable_core::rules::ConfigKind;
 use immutable_core::world;
 use kube::{Client, Config};
 use tokio::sync::watch as channel;
@@ -150,6 +152,7 @@ async fn work(
             event = events.next() => {
                 let Some(event) = event else { return };
                 cluster.apply(event);
+                workloads.follow_config_maps(cluster.world.asks_for(ConfigKind::ConfigMap));
                 for kind in workloads.follow(&cluster.custom_workloads(), cluster.world.keeps_what_is_made()) {
                     cluster.change(world::Change::Forgotten(kind));
                 }

@@ -8,6 +8,7 @@ use immutable_core::native::{
     Compilation, Compiled, Installation, Intent, NativeKind, NativeObject, Observed, ObservedSpec, Probe, link, plan,
 };
 use immutable_core::policy::{Policy, PolicyId};
+use immutable_core::rules::ConfigKind;
 use immutable_core::scan::Scan;
 use immutable_core::workload::WorkloadKind;
 use jiff::Timestamp;
@@ -34,6 +35,12 @@ const FULL_SCAN: Duration = Duration::from_secs(600);
 const SUMMARY_INTERVAL: Duration = Duration::from_secs(10);
 /// How many writes are under way at once.
 const WRITES_AT_ONCE: usize = 4;
+/// How many statuses of exceptions one pass writes: a tenant may have a thousand.
+const STATUSES_PER_PASS: usize = 50;
+/// How often at most it is looked whether they have changed.
+const EXCEPTIONS_INTERVAL: Duration = Duration::from_millis(500);
+/// How long after a delete the API server may still go by what is gone: it looks at its policies every second.
+const LEARNED: Duration = Duration::from_secs(2);
 /// How many proofs one pass makes, so that a thousand policies do not make a burst.
 const PROOFS_PER_PASS: usize = 20;
 
@@ -59,6 +66,10 @@ pub(super) struct Reconciler {
     summarised: BTreeMap<PolicyId, Instant>,
     /// What is told of workloads.
     pub reports: Reports,
+    /// When it was last looked whether statuses of exceptions have changed.
+    exceptions_reported: Option<Instant>,
+    /// When each policy was last not settled, with its exceptions.
+    unsettled: BTreeMap<PolicyId, Instant>,
 }
 
 type Key = (NativeKind, String);
@@ -92,6 +103,8 @@ impl Reconciler {
             scanned: None,
             summarised: BTreeMap::new(),
             reports,
+            exceptions_reported: None,
+            unsettled: BTreeMap::new(),
         }
     }
 
@@ -118,7 +131,9 @@ impl Reconciler {
         let now = Timestamp::now();
         cluster.look_at_exceptions(now);
         let valid = cluster.policies.values().filter_map(|known| known.policy.as_ref().ok());
-        let translated = valid.map(|valid| (&*valid.policy, &valid.translation));
+        let excused = &cluster.exceptions.excused;
+        let translated =
+            valid.map(|valid| (&*valid.policy, excused.get(&valid.policy.id).unwrap_or(&valid.translation)));
         let mut compilation = link(translated, &self.installation, now);
         // What cannot be read any more keeps what enforced it before.
         for (id, known) in &cluster.policies {
@@ -138,11 +153,15 @@ impl Reconciler {
         if is_scannable {
             self.scan(cluster);
         }
-        let failed = self.report(cluster, &compilation, now).await || !self.failures.is_empty();
+        let mut failed = self.report(cluster, &compilation, now).await || !self.failures.is_empty();
+        if self.exceptions_reported.is_none_or(|last| last.elapsed() >= EXCEPTIONS_INTERVAL) {
+            failed |= self.report_exceptions(cluster, &compilation, now).await;
+            self.exceptions_reported = Some(Instant::now());
+        }
         self.failed_passes = if failed { self.failed_passes.saturating_add(1) } else { 0 };
         self.metrics.pass(started.elapsed(), failed);
         self.count(cluster, &compilation);
-        self.next(cluster, &compilation, now)
+        self.next(cluster, &compilation, started, now)
     }
 
     /// The policies that may give up what enforced them before.
@@ -322,6 +341,9 @@ impl Reconciler {
             };
             let unwatched: Vec<(&WorkloadKind, &str)> =
                 cluster.world.unwatched().filter(|(kind, _)| concerns(kind)).collect();
+            let asks_for = |kind: &ConfigKind| known.valid().is_some_and(|policy| policy.asks_for(*kind));
+            let unknown = cluster.world.unknown_configs().iter().filter(|(kind, _)| asks_for(kind));
+            let unknown: Vec<(ConfigKind, &str)> = unknown.map(|(kind, why)| (*kind, why.as_str())).collect();
             let compiled = compilation.policies.get(id);
             let seen = Seen {
                 compiled,
@@ -330,6 +352,7 @@ impl Reconciler {
                 scan: self.scanned.and_then(|_| self.scan.summary(id)),
                 unwatched: &unwatched,
                 reports: troubles.of(id),
+                unknown_configs: &unknown,
             };
             let mut status = status(known, &seen, now);
             let is_due = self.summarised.get(id).is_none_or(|last| last.elapsed() >= SUMMARY_INTERVAL);
@@ -360,6 +383,42 @@ impl Reconciler {
                 Err(error) => {
                     if !error.is_conflict() && !matches!(error, WriteError::NotLeader) {
                         tracing::warn!(policy = %id, %error, "the status was not written");
+                    }
+                    failed = true;
+                }
+            }
+        }
+        failed
+    }
+
+    /// Writes the statuses of exceptions that have changed; returns whether a write failed.
+    async fn report_exceptions(&mut self, cluster: &mut Cluster, compilation: &Compilation, now: Timestamp) -> bool {
+        // What is stricter goes last: an exception holds only when it has gone.
+        let is_settled = |(id, compiled): &(&PolicyId, &Compiled)| {
+            self.progress(cluster, id, compiled) == Progress::Done && !self.waiting.contains(*id)
+        };
+        let mut settled = self.settled(compilation);
+        settled.retain(|id| compilation.policies.get_key_value(id).is_some_and(|policy| is_settled(&policy)));
+        self.unsettled.retain(|id, _| compilation.policies.contains_key(id));
+        for id in compilation.policies.keys().filter(|id| !settled.contains(*id)) {
+            self.unsettled.insert(id.clone(), Instant::now());
+        }
+        settled.retain(|id| self.unsettled.get(id).is_none_or(|last| last.elapsed() >= LEARNED));
+        let policies: Vec<&Policy> = cluster.world.policies().map(|(_, policy)| policy).collect();
+        let outdated = cluster.exceptions.outdated(&self.scan, &policies, &settled, STATUSES_PER_PASS, now);
+        let writer = &self.writer;
+        let calls = outdated.into_iter().map(|(id, uid, status)| async move {
+            let result = writer.report_exception(&id, &uid, &status).await;
+            (id, status, result)
+        });
+        let results: Vec<_> = futures::stream::iter(calls).buffer_unordered(WRITES_AT_ONCE).collect().await;
+        let mut failed = false;
+        for (id, status, result) in results {
+            match result {
+                Ok(()) => cluster.exceptions.reported(&id, status),
+                Err(error) => {
+                    if !error.is_conflict() && !matches!(error, WriteError::NotLeader) {
+                        tracing::warn!(exception = %id, %error, "the status was not written");
                     }
                     failed = true;
                 }
@@ -412,7 +471,7 @@ impl Reconciler {
     }
 
     /// When the next pass is due if nothing happens.
-    fn next(&self, cluster: &Cluster, compilation: &Compilation, now: Timestamp) -> Duration {
+    fn next(&self, cluster: &Cluster, compilation: &Compilation, started: Instant, now: Timestamp) -> Duration {
         let mut next = match self.failed_passes {
             0 => Duration::from_secs(60),
             failed => (RETRY * 2_u32.saturating_pow(failed.min(10) - 1)).min(LAST_RETRY),
@@ -422,6 +481,15 @@ impl Reconciler {
         }
         if let Some(exceptions) = cluster.exceptions.next(now) {
             next = next.min(exceptions);
+        }
+        for last in self.unsettled.values().filter(|last| last.elapsed() < LEARNED + EXCEPTIONS_INTERVAL) {
+            next = next.min(LEARNED.saturating_sub(last.elapsed()).max(EXCEPTIONS_INTERVAL));
+        }
+        // A pass that came too early for them is followed by one that does not.
+        if let Some(last) =
+            self.exceptions_reported.filter(|last| started < *last + EXCEPTIONS_INTERVAL && *last < started)
+        {
+            next = next.min(EXCEPTIONS_INTERVAL.saturating_sub(last.elapsed()));
         }
         for known in cluster.policies.values() {
             if let Some(policy) = known.valid()

@@ -1,21 +1,23 @@
 //! Watches of everything that carries pods, one a kind: a kind that is forbidden or missing does not stop the others.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::stream::{BoxStream, SelectAll, StreamExt};
+use immutable_core::rules::ConfigKind;
 use immutable_core::workload::{CustomWorkload, Kind, Workload, WorkloadKind};
-use immutable_core::world::{self, Content, Object, WorkloadKey};
+use immutable_core::world::{self, ConfigKey, Content, Object, WorkloadKey};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{Api, ApiResource, ObjectMeta};
-use kube::core::{DynamicResourceScope, GroupVersionKind};
+use kube::core::{DynamicResourceScope, GroupVersionKind, NamespaceResourceScope};
 use kube::runtime::watcher;
 use kube::{Client, Resource};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::cluster::Change;
 use super::watch::{PAGE_SIZE, changes};
@@ -61,19 +63,19 @@ impl Resource for RawObject {
     type DynamicType = ApiResource;
     type Scope = DynamicResourceScope;
 
-    fn kind(resource: &ApiResource) -> std::borrow::Cow<'_, str> {
+    fn kind(resource: &ApiResource) -> Cow<'_, str> {
         resource.kind.as_str().into()
     }
 
-    fn group(resource: &ApiResource) -> std::borrow::Cow<'_, str> {
+    fn group(resource: &ApiResource) -> Cow<'_, str> {
         resource.group.as_str().into()
     }
 
-    fn version(resource: &ApiResource) -> std::borrow::Cow<'_, str> {
+    fn version(resource: &ApiResource) -> Cow<'_, str> {
         resource.version.as_str().into()
     }
 
-    fn plural(resource: &ApiResource) -> std::borrow::Cow<'_, str> {
+    fn plural(resource: &ApiResource) -> Cow<'_, str> {
         resource.plural.as_str().into()
     }
 
@@ -85,6 +87,46 @@ impl Resource for RawObject {
         &mut self.metadata
     }
 }
+
+/// A ConfigMap without what it holds.
+#[derive(Clone, Debug, Deserialize)]
+struct ConfigMap {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    immutable: bool,
+}
+
+impl Resource for ConfigMap {
+    type DynamicType = ();
+    type Scope = NamespaceResourceScope;
+
+    fn kind((): &()) -> Cow<'_, str> {
+        "ConfigMap".into()
+    }
+
+    fn group((): &()) -> Cow<'_, str> {
+        "".into()
+    }
+
+    fn version((): &()) -> Cow<'_, str> {
+        "v1".into()
+    }
+
+    fn plural((): &()) -> Cow<'_, str> {
+        "configmaps".into()
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
+/// How many ConfigMaps a list asks for at once: each may be of 1 MiB.
+const CONFIG_PAGE_SIZE: u32 = 20;
 
 /// A kind that is watched.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -101,15 +143,48 @@ pub(super) struct Workloads {
     streams: SelectAll<BoxStream<'static, world::Change>>,
     running: BTreeMap<Watched, CancellationToken>,
     keeps_what_is_made: Arc<AtomicBool>,
+    /// Ends the watch of ConfigMaps, where a policy asks for it.
+    config_maps: Option<DropGuard>,
 }
 
 impl Workloads {
     /// Watches of the built-in kinds.
     pub(super) fn new(client: Client) -> Self {
-        let mut workloads =
-            Self { client, streams: SelectAll::new(), running: BTreeMap::new(), keeps_what_is_made: Arc::default() };
+        let mut workloads = Self {
+            client,
+            streams: SelectAll::new(),
+            running: BTreeMap::new(),
+            keeps_what_is_made: Arc::default(),
+            config_maps: None,
+        };
         drop(workloads.follow(&[], false));
         workloads
+    }
+
+    /// Watches ConfigMaps, or no longer.
+    pub(super) fn follow_config_maps(&mut self, wanted: bool) {
+        if !wanted {
+            self.config_maps = None;
+        } else if self.config_maps.is_none() {
+            let end = CancellationToken::new();
+            let api: Api<ConfigMap> = Api::all(self.client.clone());
+            let config = watcher::Config::default().page_size(CONFIG_PAGE_SIZE);
+            let kind = ConfigKind::ConfigMap;
+            let stream = changes(api, config, kind.resource(), |config_map: ConfigMap| {
+                let ObjectMeta { namespace, name, .. } = config_map.metadata;
+                let key = ConfigKey { namespace: namespace.unwrap_or_default(), name: name.unwrap_or_default() };
+                (key, config_map.immutable)
+            });
+            let stream = stream.map(move |change| match change {
+                Change::Apply((key, immutable)) => world::Change::Config(kind, key, Some(immutable)),
+                Change::Delete((key, _)) => world::Change::Config(kind, key, None),
+                Change::Reset(all) => world::Change::Configs(kind, all),
+                Change::Failed(why) => world::Change::UnknownConfigs(kind, why),
+            });
+            let ended = end.clone();
+            self.streams.push(stream.take_until(async move { ended.cancelled().await }).boxed());
+            self.config_maps = Some(end.drop_guard());
+        }
     }
 
     /// Watches the built-in kinds and these custom ones, and no others; returns what is watched no more. What built-in

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use immutable_core::exception::ExceptionId;
 use immutable_core::native::{
     INSTALLATION_LABEL, Intent, NativeKind, NativeObject, Observed, Owner, Probe, SOURCE_ANNOTATION, probe_manifest,
 };
@@ -16,14 +17,14 @@ use kube::api::{
 };
 use kube::core::GroupVersionKind;
 use kube::{Client, Resource, ResourceExt};
-use serde::Deserialize as _;
+use serde::{Deserialize as _, Serialize};
 use serde_json::Value;
 use tokio::sync::watch;
 
 use super::leader::{Leadership, writes_end};
 use super::report_watch::report_resource;
 use super::watch::native_resource;
-use crate::api::PolicyStatus;
+use crate::api::{ExceptionStatus, ImmutableException, PolicyStatus};
 use crate::telemetry::Metrics;
 
 /// Owns every field that the operator writes, but the leases'.
@@ -232,10 +233,37 @@ impl Writer {
     /// # Errors
     /// It was not written.
     pub(super) async fn report(&self, id: &PolicyId, uid: &str, status: &PolicyStatus) -> Result<(), WriteError> {
-        let api = policy_api(&self.client, id);
+        self.write_status(id.kind(), &policy_api(&self.client, id), &id.name, uid, status).await
+    }
+
+    /// Writes the status of the exception with this uid.
+    ///
+    /// # Errors
+    /// It was not written.
+    pub(super) async fn report_exception(
+        &self,
+        id: &ExceptionId,
+        uid: &str,
+        status: &ExceptionStatus,
+    ) -> Result<(), WriteError> {
+        let api: Api<ImmutableException> = Api::namespaced(self.client.clone(), &id.namespace);
+        self.write_status("ImmutableException", &api, &id.name, uid, status).await
+    }
+
+    async fn write_status<K>(
+        &self,
+        kind: &'static str,
+        api: &Api<K>,
+        name: &str,
+        uid: &str,
+        status: &impl Serialize,
+    ) -> Result<(), WriteError>
+    where
+        K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+    {
         let patch = Patch::Merge(serde_json::json!({"metadata": {"uid": uid}, "status": status}));
         let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        match self.call("patch status", id.kind(), api.patch_status(&id.name, &parameters, &patch)).await {
+        match self.call("patch status", kind, api.patch_status(name, &parameters, &patch)).await {
             Err(WriteError::Refused(error)) if is_not_found(&error) => Ok(()),
             result => result.map(|_| ()),
         }

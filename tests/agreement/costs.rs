@@ -74,6 +74,23 @@ fn spec(violates: bool, init: usize) -> Value {
     spec
 }
 
+/// A workload that breaks whatever a hundred containers can break.
+pub(crate) fn violating(sort: Sort) -> Value {
+    around(sort, &spec(true, 0))
+}
+
+/// Fails when a compiled policy asks for more of the API server than it should.
+///
+/// # Errors
+/// When it does, or cannot be evaluated.
+pub(crate) fn within_budget(what: &str, judgement: &Judgement) -> Result<()> {
+    let Judgement { cost, match_cost, max_expression_cost, max_expression, error, .. } = judgement;
+    ensure!(error.is_empty(), "{what}: {error}");
+    ensure!(*cost >= 0 && cost + match_cost <= OF_A_POLICY, "{what} costs {cost} and {match_cost}");
+    ensure!(*max_expression_cost <= OF_AN_EXPRESSION, "{what}: {max_expression} costs {max_expression_cost}");
+    Ok(())
+}
+
 struct Measured {
     what: String,
     judgement: Judgement,

@@ -1,10 +1,11 @@
 //! The API server's own CEL library, without an API server: `cel-evaluate`.
 
-use std::{collections::BTreeMap, process::Stdio};
+use std::{collections::BTreeMap, process::Stdio, sync::Arc};
 
 use anyhow::{Context, Result, ensure};
 use immutable_core::{
-    native::{Installation, NativeObject, compile},
+    exception::InEffect,
+    native::{Compilation, Honoured, Installation, NativeObject, compile, excuse, link, translate},
     policy::Policy,
     selector::LabelSelector,
 };
@@ -65,6 +66,18 @@ impl Evaluator {
     /// # Errors
     /// When a policy does not compile.
     pub(crate) async fn start(policy: &Policy) -> Result<Self> {
+        Self::start_compiled(&compile([policy], &installation(), Timestamp::UNIX_EPOCH)).await
+    }
+
+    /// Starts one for a policy with the exceptions that count for it at a moment.
+    ///
+    /// # Errors
+    /// When it does not compile.
+    pub(crate) async fn start_excusing(policy: &Policy, exceptions: &InEffect) -> Result<Self> {
+        Self::start_compiled(&excusing(policy, exceptions)).await
+    }
+
+    async fn start_compiled(compilation: &Compilation) -> Result<Self> {
         let program = support::binary("cel-evaluate").await?;
         let mut process = Command::new(program)
             // A third of its time would go into collecting garbage.
@@ -76,7 +89,6 @@ impl Evaluator {
             .context("start cel-evaluate")?;
         let mut requests = process.stdin.take().context("no standard input")?;
         let mut answers = BufReader::new(process.stdout.take().context("no standard output")?).lines();
-        let compilation = compile([policy], &installation(), Timestamp::UNIX_EPOCH);
         for (id, compiled) in &compilation.policies {
             ensure!(compiled.error.is_none(), "{id}: {:?}", compiled.error);
         }
@@ -85,12 +97,12 @@ impl Evaluator {
             .values()
             .map(|binding| (binding.spec.policy_name.clone(), binding.spec.match_resources.object_selector.clone()))
             .collect();
-        let admission_policies = compilation.admission_policies.into_values();
+        let admission_policies = compilation.admission_policies.values();
         let manifests: Vec<Value> =
-            admission_policies.map(|policy| NativeObject::Policy(policy).manifest(None)).collect();
+            admission_policies.map(|policy| NativeObject::Policy(Arc::clone(policy)).manifest(None)).collect();
         requests.write_all(format!("{}\n", json!({"policies": manifests})).as_bytes()).await?;
         let ready = answers.next_line().await?.context("cel-evaluate ended")?;
-        ensure!(ready.contains("compiled"), "policy {}: {ready}", policy.id);
+        ensure!(ready.contains("compiled"), "{ready}");
         Ok(Self { _process: process, requests, answers, selectors })
     }
 
@@ -189,6 +201,15 @@ pub(crate) fn denials(judged: &Judged) -> Vec<String> {
             .collect();
     messages.sort_unstable();
     messages
+}
+
+/// A policy with the exceptions that count for it, compiled.
+pub(crate) fn excusing(policy: &Policy, exceptions: &InEffect) -> Compilation {
+    let (none, plain) = (BTreeMap::new(), translate(policy, &installation()));
+    let exceptions = exceptions.of_policy(&policy.id).unwrap_or(&none);
+    let excused = excuse(&[Honoured { policy, plain: &plain, exceptions }], &installation());
+    let translation = excused.get(&policy.id).unwrap_or(&plain);
+    link([(policy, translation)], &installation(), Timestamp::UNIX_EPOCH)
 }
 
 /// The installation whose objects the tests compile.

@@ -9,6 +9,7 @@ mod corpus;
 mod costs;
 mod ephemeral;
 mod evaluator;
+mod exceptions;
 mod images;
 mod on_library;
 mod on_server;

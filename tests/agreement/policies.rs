@@ -86,6 +86,11 @@ pub(crate) fn only_hosts() -> Settings {
     settings("only-hosts", json!({"rules": {"hostPath": {}, "scratchVolumes": {}}}))
 }
 
+/// The rules of the tests of updates that exceptions excuse.
+pub(crate) fn two_rules() -> Settings {
+    settings("two-rules", json!({"rules": {"imageTag": {}, "readOnlyRootFilesystem": {}, "updateStrategy": {}}}))
+}
+
 /// Rules at every level, so that one object is judged by several compiled policies of a shape.
 pub(crate) fn mixed() -> Settings {
     settings(

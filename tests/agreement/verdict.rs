@@ -31,6 +31,18 @@ pub(crate) type Findings = BTreeMap<(Enforcement, Part), Vec<Finding>>;
 /// # Errors
 /// When it cannot be read.
 pub(crate) fn findings(policy: &Policy, object: &Value) -> Result<Findings> {
+    findings_that(policy, object, |_, _| true)
+}
+
+/// Judges an object, and keeps some of the findings.
+///
+/// # Errors
+/// When it cannot be read.
+pub(crate) fn findings_that(
+    policy: &Policy,
+    object: &Value,
+    keep: impl Fn(&Workload, &Finding) -> bool,
+) -> Result<Findings> {
     let workload = read(policy, object)?;
     let namespace = object["metadata"]["namespace"].as_str().unwrap_or("default");
     let mut parts = Findings::new();
@@ -39,7 +51,7 @@ pub(crate) fn findings(policy: &Policy, object: &Value) -> Result<Findings> {
         if verdict.rule == RuleId::ImmutableConfig {
             continue;
         }
-        for finding in verdict.findings {
+        for finding in verdict.findings.into_iter().filter(|finding| keep(&workload, finding)) {
             let part = part(&workload, &finding)?;
             parts.entry((verdict.enforcement, part)).or_default().push(finding);
         }
@@ -83,12 +95,16 @@ pub(crate) fn concerns(policy: &Policy, object: &Value, namespace: &str) -> Resu
 /// # Errors
 /// When the object cannot be read.
 pub(crate) fn messages(policy: &Policy, object: &Value) -> Result<Vec<String>> {
-    let parts = findings(policy, object)?;
+    Ok(told(&findings(policy, object)?))
+}
+
+/// The messages for some findings of a create.
+pub(crate) fn told(parts: &Findings) -> Vec<String> {
     // The API server refuses Pods that are born with ephemeral containers; they come through their subresource.
     let created = parts.iter().filter(|((_, part), _)| *part != Part::Ephemeral);
     let mut messages: Vec<String> = created.map(|(_, findings)| message(findings)).collect();
     messages.sort_unstable();
-    Ok(messages)
+    messages
 }
 
 /// What sort of difference there is between two sides: the rules that only one of them names, or an error.

@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod exceptions;
 mod gap;
 mod grandfathering;
 mod lifecycle;

@@ -113,7 +113,9 @@ async fn the_operator_has_every_right_that_it_uses_and_uses_every_right_that_it_
     for policy in [&of_cluster, &of_namespace] {
         policy.enforced().await?;
     }
-    of_cluster.edit(json!({"rules": {"imageDigest": {}}})).await?;
+    let (exception, _) = crate::exceptions::exception("legacy", 600, &json!({}));
+    namespace.create_object(&exception).await?;
+    of_cluster.edit(json!({"rules": {"imageDigest": {}, "immutableConfig": {}}})).await?;
     of_cluster.reports("Ready", "True", "Compiled").await?;
     // An added entry cannot be applied away: the whole spec is written.
     let native = Native::list(namespace.client()).await?;

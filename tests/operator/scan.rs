@@ -76,3 +76,36 @@ async fn a_kind_that_cannot_be_watched_is_named_and_stops_no_other() -> Result<(
     counts(&policy, 1, 0, 1).await?;
     policy.delete().await
 }
+
+#[tokio::test]
+async fn configuration_that_changes_is_found_and_no_longer_when_it_is_immutable() -> Result<()> {
+    let (cluster, _) = Operator::shared().await?;
+    let namespace = cluster.namespace(&[]).await?;
+    let mut manifest = workload("Deployment", "reads", GOOD);
+    manifest["spec"]["template"]["spec"]["containers"][0]["envFrom"] = json!([{"configMapRef": {"name": "settings"}}]);
+    namespace.create_object(&manifest).await?;
+    // The API server mounts the ConfigMap with its authority, which is no configuration.
+    namespace.create_object(&workload("Pod", "bare", GOOD)).await?;
+    let policy = Policy::create(&namespace, audited(&json!({"immutableConfig": {}}))).await?;
+    let summary = |expected: Value| {
+        let policy = &policy;
+        wait_until("the summary", GENEROUS, async move || {
+            let summary = policy.stored().await?["status"]["summary"].clone();
+            let seen = json!([summary["workloads"], summary["compliant"], summary["undecided"], summary["findings"]]);
+            ensure!(seen == expected, "{summary}");
+            Ok(())
+        })
+    };
+    // It does not exist: nobody can say what the workload will read.
+    summary(json!([2, 1, 1, []])).await?;
+    let mut settings =
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}, "data": {"a": "b"}});
+    namespace.create_object(&settings).await?;
+    summary(json!([2, 1, 0, [{"rule": "immutable-config", "count": 1}]])).await?;
+    settings["immutable"] = json!(true);
+    namespace.requests().replace(Effect::Real, &settings, None).await?.accepted()?;
+    summary(json!([2, 2, 0, []])).await?;
+    let would_reject = policy.stored().await?["status"]["summary"]["wouldReject"].clone();
+    ensure!(would_reject == 0, "{would_reject}");
+    policy.delete().await
+}

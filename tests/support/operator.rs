@@ -167,6 +167,11 @@ impl Operator {
         }
     }
 
+    /// Where it serves health and metrics.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Its process id.
     pub(crate) fn id(&self) -> u32 {
         self.process.id()
@@ -266,7 +271,8 @@ pub(crate) async fn install_crds(cluster: &Cluster) -> Result<()> {
     let crds = String::from_utf8(printed.stdout)?;
     cluster.kubectl(&["apply", "--server-side", "--filename=-"], &crds).await?.success()?;
     let api: Api<CustomResourceDefinition> = Api::all(cluster.client().await?);
-    for name in ["clusterimmutablepolicies.immutable.dev", "immutablepolicies.immutable.dev"] {
+    for kind in ["clusterimmutablepolicies", "immutablepolicies", "immutableexceptions"] {
+        let name = &format!("{kind}.immutable.dev");
         wait_until(&format!("{name} to be served"), GENEROUS, async || {
             let status = api.get(name).await?.status.unwrap_or_default();
             let established = |condition: &str, value: &str| condition == "Established" && value == "True";

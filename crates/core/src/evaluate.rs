@@ -15,13 +15,54 @@ use crate::workload::{ContainerType, PodTemplate, Workload};
 pub struct Facts {
     /// By kind, namespace and name: whether it is immutable.
     configs: BTreeMap<ConfigKind, BTreeMap<String, BTreeMap<String, bool>>>,
-    complete: bool,
+    /// The kinds of which all are known.
+    complete: BTreeSet<ConfigKind>,
 }
 
 impl Facts {
     /// Facts of a whole cluster: what is not among them does not exist.
     pub fn complete() -> Self {
-        Self { configs: BTreeMap::new(), complete: true }
+        Self { configs: BTreeMap::new(), complete: [ConfigKind::ConfigMap, ConfigKind::Secret].into() }
+    }
+
+    /// Says whether all of a kind are known.
+    pub fn set_complete(&mut self, kind: ConfigKind, complete: bool) {
+        if complete {
+            self.complete.insert(kind);
+        } else {
+            self.complete.remove(&kind);
+        }
+    }
+
+    /// Whether all of a kind are known.
+    pub fn is_complete(&self, kind: ConfigKind) -> bool {
+        self.complete.contains(&kind)
+    }
+
+    /// Forgets a ConfigMap or Secret.
+    pub fn remove(&mut self, kind: ConfigKind, namespace: &str, name: &str) {
+        if let Some(of_kind) = self.configs.get_mut(&kind)
+            && let Some(of_namespace) = of_kind.get_mut(namespace)
+        {
+            of_namespace.remove(name);
+            if of_namespace.is_empty() {
+                of_kind.remove(namespace);
+            }
+        }
+    }
+
+    /// Whether one is known to be immutable, or not to be.
+    pub fn immutable(&self, kind: ConfigKind, namespace: &str, name: &str) -> Option<bool> {
+        self.configs.get(&kind)?.get(namespace)?.get(name).copied()
+    }
+
+    /// Every one of a kind that is known, with its namespace.
+    pub fn of_kind(&self, kind: ConfigKind) -> impl Iterator<Item = (&str, &str)> {
+        self.configs
+            .get(&kind)
+            .into_iter()
+            .flatten()
+            .flat_map(|(namespace, names)| names.keys().map(move |name| (namespace.as_str(), name.as_str())))
     }
 
     /// Records a ConfigMap or Secret and whether it is immutable.
@@ -31,11 +72,10 @@ impl Facts {
     }
 
     fn config(&self, kind: ConfigKind, namespace: &str, name: &str) -> ConfigFact {
-        let of_namespace = self.configs.get(&kind).and_then(|of_kind| of_kind.get(namespace));
-        match of_namespace.and_then(|configs| configs.get(name)) {
+        match self.immutable(kind, namespace, name) {
             Some(true) => ConfigFact::Immutable,
             Some(false) => ConfigFact::Mutable,
-            None if self.complete => ConfigFact::Absent,
+            None if self.is_complete(kind) => ConfigFact::Absent,
             None => ConfigFact::Unknown,
         }
     }
@@ -236,6 +276,11 @@ fn first_case<'c, S: Subject>(
     })
 }
 
+/// The authority of the API server, which the cluster keeps in every namespace and mounts into every Pod.
+fn is_of_the_cluster(kind: ConfigKind, name: &str) -> bool {
+    kind == ConfigKind::ConfigMap && name == "kube-root-ca.crt"
+}
+
 /// `immutable-config` is the one rule that needs facts beside the workload.
 fn judge_config(
     rule: &EffectiveRule,
@@ -246,7 +291,7 @@ fn judge_config(
 ) -> bool {
     let Some(kinds) = &rule.checks.config else { return false };
     for reference in references(&views.template.spec) {
-        if !kinds.contains(&reference.kind) {
+        if !kinds.contains(&reference.kind) || is_of_the_cluster(reference.kind, reference.name) {
             continue;
         }
         let (kind, name) = (reference.kind.name(), printable(reference.name));

@@ -14,7 +14,7 @@ use crate::glob::Glob;
 use crate::policy::{Policy, PolicyId};
 use crate::rules::RuleId;
 use crate::selector::LabelSelector;
-use crate::workload::Workload;
+use crate::workload::{ContainerType, PodTemplate, Workload};
 
 /// How many exceptions of a namespace are honoured: a tenant must not make what is compiled large.
 pub const MOST_PER_NAMESPACE: usize = 20;
@@ -189,20 +189,18 @@ impl Exception {
     }
 }
 
-/// The image of the container or volume that a finding is about.
+/// The image of the container or volume that a finding is about: by its place, since nobody has seen to it that the
+/// names of a custom resource differ.
 fn image<'w>(workload: &'w Workload, finding: &Finding) -> Option<&'w str> {
-    let template = workload.templates.iter().find(|template| finding.pointer.starts_with(&template.pointer))?;
-    match &finding.about {
-        About::Container { name, container_type } => {
-            let mut containers = template.spec.list(*container_type).iter();
-            containers.find(|container| container.name == *name).map(|container| container.image.as_str())
-        }
-        About::Volume(name) => {
-            let volume = template.spec.volumes.iter().find(|volume| volume.name == *name)?;
-            volume.image.as_ref().map(|image| image.reference.as_str())
-        }
-        About::Workload => None,
+    let below = |template: &'w PodTemplate| Some((template, finding.pointer.strip_prefix(&*template.pointer)?));
+    let (template, place) = workload.templates.iter().find_map(below)?;
+    let mut segments = place.split('/').skip(1);
+    let (list, index) = (segments.next()?, segments.next()?.parse::<usize>().ok()?);
+    if list == "volumes" {
+        return template.spec.volumes.get(index)?.image.as_ref().map(|image| image.reference.as_str());
     }
+    let list = ContainerType::ALL.into_iter().find(|container_type| container_type.field() == list)?;
+    template.spec.list(list).get(index).map(|container| container.image.as_str())
 }
 
 /// An object by what exceptions choose it by.

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::rules::{Checks, RuleId, RuleSettings};
+use crate::rules::{Checks, ConfigKind, RuleId, RuleSettings};
 use crate::schema::validations;
 use crate::workload::{CustomWorkload, Kind};
 
@@ -230,6 +230,11 @@ impl Policy {
     /// leaving them out would leave a way in.
     pub fn judges(&self, kind: Kind) -> bool {
         kind == Kind::Pod || self.matching.kinds.contains(&kind)
+    }
+
+    /// Whether one of its rules asks for ConfigMaps or Secrets themselves.
+    pub fn asks_for(&self, kind: ConfigKind) -> bool {
+        self.rules.iter().any(|rule| rule.checks.config.as_ref().is_some_and(|kinds| kinds.contains(&kind)))
     }
 
     /// The custom workloads it declares.

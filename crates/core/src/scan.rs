@@ -5,7 +5,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::evaluate::{Certainty, Facts, Finding, evaluate};
+use crate::evaluate::{Certainty, Finding, evaluate};
 use crate::exception::{Exception, ExceptionId, InEffect};
 use crate::policy::{Enforcement, Policy, PolicyId};
 use crate::rules::{RuleId, Severity};
@@ -296,7 +296,7 @@ pub fn told(world: &World, exceptions: &InEffect, policy: &Policy, key: &Workloa
     };
     let made_from = world.made_from(key, object);
     let mut judged = Vec::new();
-    for verdict in evaluate(policy, workload, &key.namespace, &Facts::default()) {
+    for verdict in evaluate(policy, workload, &key.namespace, world.facts()) {
         for finding in verdict.findings {
             let excuse = exceptions.excuse(&policy.id, &key.namespace, workload, &made_from, &finding);
             let exception = excuse.cloned();

@@ -6,8 +6,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
+use crate::evaluate::Facts;
 use crate::exception::{Exception, ExceptionId, Exceptions, Named};
 use crate::policy::{Match, NamespaceLabels, Policy, PolicyId};
+use crate::rules::ConfigKind;
 use crate::workload::{Kind, Workload, WorkloadKind};
 
 /// Which object with pods: unique in a cluster.
@@ -76,6 +78,21 @@ pub enum Change {
     Unwatched(WorkloadKind, String),
     /// A kind is watched no more, since no policy asks for it.
     Forgotten(WorkloadKind),
+    /// A ConfigMap or Secret came, changed, or went, by namespace and name: whether it is immutable.
+    Config(ConfigKind, ConfigKey, Option<bool>),
+    /// These and no others are there.
+    Configs(ConfigKind, Vec<(ConfigKey, bool)>),
+    /// They are not known, or no longer, and why.
+    UnknownConfigs(ConfigKind, String),
+}
+
+/// A ConfigMap or Secret.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ConfigKey {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
 }
 
 /// What must be judged again after a change.
@@ -126,6 +143,9 @@ pub struct World {
     /// What each controller made, by its uid.
     made: HashMap<String, Vec<Arc<WorkloadKey>>>,
     seen: BTreeMap<WorkloadKind, Seen>,
+    facts: Facts,
+    /// Why ConfigMaps or Secrets are not known.
+    unknown_configs: BTreeMap<ConfigKind, String>,
 }
 
 impl World {
@@ -140,6 +160,8 @@ impl World {
             keys: HashMap::new(),
             made: HashMap::new(),
             seen: BTreeMap::new(),
+            facts: Facts::default(),
+            unknown_configs: BTreeMap::new(),
         }
     }
 
@@ -203,7 +225,42 @@ impl World {
                 self.seen.insert(kind, Seen::Unwatched(why));
                 Touched::default()
             }
+            Change::Config(kind, key, immutable) => self.replace_config(kind, &key, immutable),
+            Change::Configs(kind, all) => {
+                let there: BTreeSet<&ConfigKey> = all.iter().map(|(key, _)| key).collect();
+                let known = self.facts.of_kind(kind);
+                let known =
+                    known.map(|(namespace, name)| ConfigKey { namespace: namespace.to_owned(), name: name.to_owned() });
+                let gone: Vec<ConfigKey> = known.filter(|key| !there.contains(key)).collect();
+                // What was not known before may be judged now, also what refers to nothing that there is.
+                let mut touched = Touched { all: !self.facts.is_complete(kind), ..Touched::default() };
+                self.facts.set_complete(kind, true);
+                self.unknown_configs.remove(&kind);
+                for key in gone {
+                    touched.merge(self.replace_config(kind, &key, None));
+                }
+                for (key, immutable) in all {
+                    touched.merge(self.replace_config(kind, &key, Some(immutable)));
+                }
+                touched
+            }
+            Change::UnknownConfigs(kind, why) => {
+                self.unknown_configs.insert(kind, why);
+                // What was learned of them before stays until it is known again.
+                Touched::default()
+            }
         }
+    }
+
+    fn replace_config(&mut self, kind: ConfigKind, key: &ConfigKey, immutable: Option<bool>) -> Touched {
+        if self.facts.immutable(kind, &key.namespace, &key.name) == immutable {
+            return Touched::default();
+        }
+        match immutable {
+            Some(immutable) => self.facts.insert(kind, &key.namespace, &key.name, immutable),
+            None => self.facts.remove(kind, &key.namespace, &key.name),
+        }
+        self.of_namespace(&key.namespace)
     }
 
     fn replace(&mut self, key: WorkloadKey, object: Option<Object>, touched: &mut Touched) {
@@ -273,6 +330,21 @@ impl World {
     /// One valid policy.
     pub fn policy(&self, id: &PolicyId) -> Option<&Arc<Policy>> {
         self.policies.get(id)
+    }
+
+    /// What is known of ConfigMaps and Secrets.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// Whether a policy asks for ConfigMaps or Secrets.
+    pub fn asks_for(&self, kind: ConfigKind) -> bool {
+        self.policies.values().any(|policy| policy.asks_for(kind))
+    }
+
+    /// Why ConfigMaps or Secrets are not known, or may be old.
+    pub fn unknown_configs(&self) -> &BTreeMap<ConfigKind, String> {
+        &self.unknown_configs
     }
 
     /// The valid exceptions.

@@ -10,10 +10,11 @@ use std::collections::BTreeSet;
 
 use crate::policy::EffectiveRule;
 use crate::rules::image::is_valid_cel;
-use crate::rules::{Case, ContainerCheck, Field, Subject, marks, quote};
+use crate::rules::{Case, ContainerCheck, Field, RuleId, Subject, marks, quote};
 use crate::selector::{LabelSelector, Operator};
 
 use super::custom;
+use super::excuse::{covers, is_excused};
 use super::expression::{VOLUME_IMAGE, keep_used, shared_variables, uses};
 use super::objects::NamedExpression;
 use super::shape::{Shape, optional_list};
@@ -28,8 +29,8 @@ pub(crate) fn match_condition(
     let mut all: Vec<String> = guards.iter().map(|guard| format!("({guard})")).collect();
     if *shape != Shape::Proof {
         let untouched = untouched(shape, rules, selector).map(|untouched| format!("{untouched} || "));
-        let passes = format!("{}{}", untouched.unwrap_or_default(), clean(shape, rules));
-        all.push(format!("!({})", with_variables(shared_variables(shape), &passes)));
+        let passes = format!("{}{}", untouched.unwrap_or_default(), clean(shape, rules, &|_, _| None));
+        all.push(format!("!({})", with_variables(shared_variables(shape, false), &passes)));
     }
     NamedExpression { name: "has-findings".to_owned(), expression: all.join(" && ") }
 }
@@ -52,30 +53,45 @@ fn with_variables(variables: Vec<NamedExpression>, body: &str) -> String {
     text
 }
 
-/// CEL that is true where no rule has a finding.
-fn clean(shape: &Shape, rules: &[&EffectiveRule]) -> String {
+/// Says in CEL that an exception excuses a thing from a rule, if exceptions are asked for at all.
+type Excused<'a> = &'a dyn Fn(RuleId, String) -> Option<String>;
+
+/// CEL that is true where no rule has a finding that no exception excuses: what a validation asks.
+pub(crate) fn excused(shape: &Shape, rules: &[&EffectiveRule]) -> String {
+    clean(shape, rules, &|rule, covers| Some(is_excused(rule, &covers)))
+}
+
+/// CEL that is true where no rule has a finding, but for those that are excused.
+fn clean(shape: &Shape, rules: &[&EffectiveRule], excused: Excused<'_>) -> String {
     let mut all = Vec::new();
     if shape.pod_spec("object").is_some() {
-        all.extend(containers(shape, rules));
-        all.extend(volumes(rules));
+        all.extend(containers(shape, rules, excused));
+        all.extend(volumes(shape, rules, excused));
     }
     for rule in rules {
         if let Shape::Strategy(kind) = shape {
             for check in rule.checks.strategies.iter().filter(|check| check.kind == *kind) {
-                all.push(format!(
-                    "[object.spec].all({}, {})",
-                    crate::rules::Strategies::VARIABLE,
-                    none_of(&check.cases).join(" && ")
-                ));
+                let holds = none_of(&check.cases).join(" && ");
+                let holds = or_excused(holds, excused(rule.rule, covers(shape, None, None)));
+                all.push(format!("[object.spec].all({}, {holds})", crate::rules::Strategies::VARIABLE));
             }
         }
         if let Shape::Config(kind) = shape
             && rule.checks.config.as_ref().is_some_and(|kinds| kinds.contains(kind))
         {
-            all.push("has(object.immutable) && object.immutable".to_owned());
+            let holds = "has(object.immutable) && object.immutable".to_owned();
+            all.push(or_excused(holds, excused(rule.rule, covers(shape, None, None))));
         }
     }
     if all.is_empty() { "true".to_owned() } else { all.join(" && ") }
+}
+
+/// A condition, or that an exception excuses what breaks it.
+fn or_excused(holds: String, excused: Option<String>) -> String {
+    match excused {
+        Some(excused) => format!("({holds} || {excused})"),
+        None => holds,
+    }
 }
 
 /// True for an update that leaves every field that the rules read as it was, of an object that was in
@@ -169,7 +185,7 @@ pub(crate) fn in_scope(shape: &Shape, object: &str, selector: &LabelSelector) ->
 }
 
 /// The labels of an object or of a template in it, or none.
-fn labels_at(shape: &Shape, object: &str, pointer: &str) -> String {
+pub(super) fn labels_at(shape: &Shape, object: &str, pointer: &str) -> String {
     if !shape.is_validated() {
         return custom::map_at(object, &format!("{pointer}/metadata/labels"), "{}");
     }
@@ -182,22 +198,22 @@ fn labels_at(shape: &Shape, object: &str, pointer: &str) -> String {
     format!("({} ? {path} : {{}})", present.join(" && "))
 }
 
-fn containers(shape: &Shape, rules: &[&EffectiveRule]) -> Option<String> {
+fn containers(shape: &Shape, rules: &[&EffectiveRule], excused: Excused<'_>) -> Option<String> {
     let mut conditions = Vec::new();
     let mut of_linux = Vec::new();
+    let this = || covers(shape, Some("c.name"), Some(("", &shape.image("c"))));
     for rule in rules {
         for check in &rule.checks.containers {
             let conditions = if check.linux_only { &mut of_linux } else { &mut conditions };
-            conditions.extend(of_lists(shape, check));
+            conditions.extend(of_lists(shape, check).map(|holds| or_excused(holds, excused(rule.rule, this()))));
         }
     }
     if !of_linux.is_empty() {
         conditions.push(format!("(variables.windows || {})", of_linux.join(" && ")));
     }
-    let images = images(rules);
-    if !images.is_empty() {
-        conditions.push(format!("[{}].all(i, {})", shape.image("c"), images.join(" && ")));
-    }
+    conditions.extend(
+        images(rules, &|rule| excused(rule, this())).map(|holds| format!("[{}].all(i, {holds})", shape.image("c"))),
+    );
     (!conditions.is_empty())
         .then(|| format!("variables.containers.all(c, {})", marks::looked_up_once(&conditions.join(" && "))))
 }
@@ -213,23 +229,37 @@ fn of_lists(shape: &Shape, check: &ContainerCheck) -> Option<String> {
     Some(if let [only] = alternatives.as_slice() { only.clone() } else { format!("({})", alternatives.join(" || ")) })
 }
 
-fn volumes(rules: &[&EffectiveRule]) -> Option<String> {
-    let mut conditions: Vec<String> = rules.iter().flat_map(|rule| none_of(&rule.checks.volumes)).collect();
-    let images = images(rules);
-    if !images.is_empty() {
-        conditions.push(format!("(!has(v.image) || [{VOLUME_IMAGE}].all(i, {}))", images.join(" && ")));
-    }
+fn volumes(shape: &Shape, rules: &[&EffectiveRule], excused: Excused<'_>) -> Option<String> {
+    let this = || covers(shape, None, Some(("has(v.image) && ", VOLUME_IMAGE)));
+    let of_rule = |rule: &&EffectiveRule| {
+        let holds = none_of(&rule.checks.volumes);
+        (!holds.is_empty()).then(|| or_excused(holds.join(" && "), excused(rule.rule, this())))
+    };
+    let mut conditions: Vec<String> = rules.iter().filter_map(of_rule).collect();
+    conditions.extend(
+        images(rules, &|rule| excused(rule, this()))
+            .map(|holds| format!("(!has(v.image) || [{VOLUME_IMAGE}].all(i, {holds}))")),
+    );
     (!conditions.is_empty()).then(|| format!("variables.volumes.all(v, {})", conditions.join(" && ")))
 }
 
-/// What must hold of an image `i`, in one expression each: the grammar once, for all rules.
-fn images(rules: &[&EffectiveRule]) -> Vec<String> {
-    let conditions: Vec<String> = rules
-        .iter()
-        .flat_map(|rule| none_of(&rule.checks.images))
-        .map(|condition| marks::of_image(&condition))
-        .collect();
-    if conditions.is_empty() { conditions } else { std::iter::once(is_valid_cel("i")).chain(conditions).collect() }
+/// What must hold of an image `i`: the grammar once, for all rules, each of which an invalid one breaks.
+fn images(rules: &[&EffectiveRule], excused: &dyn Fn(RuleId) -> Option<String>) -> Option<String> {
+    let mut plain = Vec::new();
+    let mut excusable = Vec::new();
+    for rule in rules {
+        let holds = none_of(&rule.checks.images).iter().map(|holds| marks::of_image(holds)).collect::<Vec<_>>();
+        match excused(rule.rule) {
+            _ if holds.is_empty() => {}
+            Some(excused) => excusable.push(format!("(b && {} || {excused})", holds.join(" && "))),
+            None => plain.extend(holds),
+        }
+    }
+    let valid = is_valid_cel("i");
+    if !excusable.is_empty() {
+        return Some(format!("[{valid}].all(b, {})", excusable.join(" && ")));
+    }
+    (!plain.is_empty()).then(|| std::iter::once(valid).chain(plain).collect::<Vec<_>>().join(" && "))
 }
 
 fn none_of<S: Subject>(cases: &[Case<S>]) -> Vec<String> {

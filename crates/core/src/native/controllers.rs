@@ -28,6 +28,9 @@ const CONTROLLERS: [Controller; 7] = [
 /// All controllers in one, where the controller manager runs without an account for each.
 const CONTROLLER_MANAGER: &str = "system:kube-controller-manager";
 
+/// What the account names of controllers begin with.
+const ACCOUNTS: &str = "system:serviceaccount:kube-system:";
+
 const fn controller(account: &'static str, serves: Kind, makes: Kind) -> Controller {
     Controller { account, serves, makes }
 }
@@ -48,11 +51,20 @@ pub(crate) fn excused_users(policy: &Policy, shape: &Shape) -> Vec<String> {
         .iter()
         .filter(|controller| makes.contains(&controller.makes))
         .partition(|controller| policy.judges(controller.serves));
-    let mut users: Vec<String> =
-        excused.iter().map(|controller| format!("system:serviceaccount:kube-system:{}", controller.account)).collect();
+    let mut users: Vec<String> = excused.iter().map(|controller| format!("{ACCOUNTS}{}", controller.account)).collect();
     if judged_anew.is_empty() {
         users.push(CONTROLLER_MANAGER.to_owned());
     }
+    users.extend(policy.custom_workloads().iter().filter_map(|custom| custom.controller_user.clone()));
+    users.sort_unstable();
+    users.dedup();
+    users
+}
+
+/// Everyone who makes objects from templates.
+pub(crate) fn all_users(policy: &Policy) -> Vec<String> {
+    let built_in = CONTROLLERS.iter().map(|controller| format!("{ACCOUNTS}{}", controller.account));
+    let mut users: Vec<String> = built_in.chain([CONTROLLER_MANAGER.to_owned()]).collect();
     users.extend(policy.custom_workloads().iter().filter_map(|custom| custom.controller_user.clone()));
     users.sort_unstable();
     users.dedup();

@@ -1,18 +1,25 @@
 //! Rules -> the CEL of one compiled policy.
 
 use crate::policy::EffectiveRule;
-use crate::rules::{Case, Subject, cel_printable, image, marks, quote};
+use crate::rules::{Case, Strategies, Subject, cel_printable, image, marks, quote};
 use crate::workload::ContainerType;
 
+use super::excuse::{covers, unexcused};
 use super::objects::NamedExpression;
 use super::shape::{Shape, optional_list};
 
-/// The variables of a compiled policy: what the rules share, one per rule, then all findings.
-pub(crate) fn variables(shape: &Shape, rules: &[&EffectiveRule]) -> Vec<NamedExpression> {
+/// The variables of a compiled policy: what the rules share, one per rule, then all findings; `excuses` are those of
+/// exceptions, if there are any.
+pub(crate) fn variables(
+    shape: &Shape,
+    rules: &[&EffectiveRule],
+    excuses: Option<Vec<NamedExpression>>,
+) -> Vec<NamedExpression> {
+    let excusing = excuses.is_some();
     let mut findings = Vec::new();
     let mut rule_variables = Vec::new();
     for rule in rules {
-        let lists = rule_expression(shape, rule);
+        let lists = rule_expression(shape, rule, excusing);
         if lists.is_empty() {
             continue;
         }
@@ -26,7 +33,8 @@ pub(crate) fn variables(shape: &Shape, rules: &[&EffectiveRule]) -> Vec<NamedExp
     if findings.is_empty() {
         findings.push("[]".to_owned());
     }
-    let mut variables = shared_variables(shape);
+    let mut variables = shared_variables(shape, excusing);
+    variables.extend(excuses.into_iter().flatten());
     variables.extend(rule_variables);
     variables.push(variable("findings", findings.join(" + ")));
     keep_used(variables, "variables.findings")
@@ -49,8 +57,9 @@ fn variable(name: &str, expression: String) -> NamedExpression {
     NamedExpression { name: name.to_owned(), expression }
 }
 
-/// What several rules read, and the match condition too; later ones use earlier ones.
-pub(super) fn shared_variables(shape: &Shape) -> Vec<NamedExpression> {
+/// What several rules read, and the match condition too; later ones use earlier ones. Where images can be excused they
+/// know the name of their container.
+pub(super) fn shared_variables(shape: &Shape, excusing: bool) -> Vec<NamedExpression> {
     let Some(spec) = shape.pod_spec("object") else { return Vec::new() };
     let (init_names, volumes) = if shape.is_validated() {
         let all = optional_list("variables.spec", "initContainers");
@@ -60,9 +69,10 @@ pub(super) fn shared_variables(shape: &Shape) -> Vec<NamedExpression> {
         let of_list = shape.is_in_list(ContainerType::InitContainer);
         (format!("variables.containers.filter(c, {of_list}).map(c, c.name)"), "variables.volumes".to_owned())
     };
+    let (of_container, of_volume) = if excusing { (", 'name': string(c.name)", ", 'name': ''") } else { ("", "") };
     let images = format!(
-        "variables.containers.map(c, {{'at': {} + c.name + ': ', 'image': {}}}) + variables.volumes.filter(v, has(v.image))\
-         .map(v, {{'at': 'volume ' + {} + ': ', 'image': {VOLUME_IMAGE}}})",
+        "variables.containers.map(c, {{'at': {} + c.name + ': ', 'image': {}{of_container}}}) + variables.volumes.filter(v, has(v.image))\
+         .map(v, {{'at': 'volume ' + {} + ': ', 'image': {VOLUME_IMAGE}{of_volume}}})",
         container_type(shape),
         shape.image("c"),
         volume_name(shape),
@@ -121,13 +131,18 @@ fn container_type(shape: &Shape) -> String {
 }
 
 /// The lists of findings of one rule, in the order in which the Rust side tells them.
-fn rule_expression(shape: &Shape, rule: &EffectiveRule) -> Vec<String> {
+fn rule_expression(shape: &Shape, rule: &EffectiveRule, excusing: bool) -> Vec<String> {
     let id = rule.rule.id();
     let tag = quote(&format!("[{id}] "));
     let mut lists = Vec::new();
+    let left = |list: &str, variable: &str, condition: String| match excusing {
+        true => unexcused(list, variable, rule.rule, &condition),
+        false => list.to_owned(),
+    };
     if shape.pod_spec("object").is_some() {
         if !rule.checks.images.is_empty() {
-            lists.push(found("variables.images", rule.checks.image_cases(), &format!("{tag} + i.at")));
+            let list = left("variables.images", "i", covers(shape, Some("i.name"), Some(("", "i.image"))));
+            lists.push(found(&list, rule.checks.image_cases(), &format!("{tag} + i.at")));
         }
         for check in &rule.checks.containers {
             let judged = check.lists.iter().filter(|list| shape.lists().contains(list)).count();
@@ -139,27 +154,31 @@ fn rule_expression(shape: &Shape, rule: &EffectiveRule) -> Vec<String> {
             let list = left_out.fold("variables.containers".to_owned(), |list, out| {
                 format!("{list}.filter(c, !{})", shape.is_in_list(*out))
             });
+            let list = left(&list, "c", covers(shape, Some("c.name"), Some(("", &shape.image("c")))));
             let found = found(&list, &check.cases, &prefix);
             lists.push(if check.linux_only { format!("(variables.windows ? [] : {found})") } else { found });
         }
         if !rule.checks.volumes.is_empty() {
             let name = volume_name(shape);
-            lists.push(found("variables.volumes", &rule.checks.volumes, &format!("{tag} + 'volume ' + {name} + ': '")));
+            let list = left("variables.volumes", "v", covers(shape, None, Some(("has(v.image) && ", VOLUME_IMAGE))));
+            lists.push(found(&list, &rule.checks.volumes, &format!("{tag} + 'volume ' + {name} + ': '")));
         }
     }
     if let Shape::Strategy(kind) = shape {
         for check in rule.checks.strategies.iter().filter(|check| check.kind == *kind) {
-            lists.push(found("[object.spec]", &check.cases, &tag));
+            let list = left("[object.spec]", Strategies::VARIABLE, covers(shape, None, None));
+            lists.push(found(&list, &check.cases, &tag));
         }
     }
     if let Shape::Config(kind) = shape
         && rule.checks.config.as_ref().is_some_and(|kinds| kinds.contains(kind))
     {
         let kind = kind.name();
+        let object = left("[object]", "o", covers(shape, None, None));
         lists.push(format!(
-            "(has(object.immutable) && object.immutable ? [] : [{} + {} + {}])",
+            "{object}.filter(o, !(has(o.immutable) && o.immutable)).map(o, {} + {} + {})",
             quote(&format!("[{id}] {kind} ")),
-            cel_printable("object.metadata.name"),
+            cel_printable("o.metadata.name"),
             quote(&format!(" is not immutable; write immutable: true in the {kind}, and a new name for new content"))
         ));
     }

@@ -8,6 +8,8 @@ mod binding;
 mod condition;
 mod controllers;
 mod custom;
+mod excuse;
+mod excused;
 mod expression;
 mod message;
 pub(crate) mod names;
@@ -22,10 +24,13 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::exception::Exception;
 use crate::policy::{ControllerCreated, EffectiveRule, Enforcement, Policy, PolicyId};
+use crate::rules::RuleId;
 use crate::selector::LabelSelector;
 use crate::workload::Kind;
 
+pub use excused::{Honoured, excuse};
 pub use expression::PROBE;
 pub use message::{line, message};
 pub use objects::{
@@ -36,7 +41,8 @@ pub use objects::{
 pub use plan::{Intent, Observed, ObservedOwner, ObservedSpec, Plan, plan};
 
 use binding::{Wanted, namespace_selector};
-use condition::{in_scope, match_condition};
+use condition::{excused, in_scope, match_condition};
+use excuse::Excuses;
 use expression::{ANY_PROBE, is_probe, variables};
 use message::{STATIC_MESSAGE, message_cel};
 use shape::Shape;
@@ -115,7 +121,8 @@ pub struct Translation {
 
 /// Translates one policy.
 pub fn translate(policy: &Policy, installation: &Installation) -> Translation {
-    Translation { gaps: controllers::gaps(policy), units: admission_policies(policy, installation) }
+    let units = admission_policies(policy, &BTreeMap::new(), installation);
+    Translation { gaps: controllers::gaps(policy), units }
 }
 
 /// Compiles policies for a cluster at a moment: what is suspended then comes to nothing.
@@ -181,7 +188,7 @@ pub fn link<'a>(
 }
 
 /// One compiled policy and how it is bound.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Unit {
     admission_policy: Arc<AdmissionPolicy>,
     level: Enforcement,
@@ -189,15 +196,24 @@ struct Unit {
     probe: Option<Probe>,
 }
 
+/// The exceptions that count for a policy, by namespace.
+type ByNamespace = BTreeMap<String, Vec<Arc<Exception>>>;
+
 /// The compiled policies of one policy: one per shape and level, and one more for what controllers make.
-fn admission_policies(policy: &Policy, installation: &Installation) -> Result<Vec<Unit>, String> {
+fn admission_policies(
+    policy: &Policy,
+    exceptions: &ByNamespace,
+    installation: &Installation,
+) -> Result<Vec<Unit>, String> {
     let mut units = Vec::new();
     for shape in Shape::of(policy) {
         for level in Enforcement::ALL {
             let at_level = policy.rules.iter().filter(|rule| rule.enforcement == level);
             let rules: Vec<&EffectiveRule> = at_level.filter(|rule| shape.concerns(&rule.checks)).collect();
             if !rules.is_empty() {
-                units.extend(unit(policy, &shape, level, &rules, installation)?);
+                let ids: Vec<RuleId> = rules.iter().map(|rule| rule.rule).collect();
+                let excuses = Excuses::of(exceptions, &shape, &ids);
+                units.extend(unit(policy, &shape, level, &rules, excuses.as_ref(), installation)?);
             }
         }
     }
@@ -215,7 +231,7 @@ fn proof(proven: &[Unit], installation: &Installation) -> Unit {
     let key = names::short_digest(&serde_json::json!(names).to_string());
     let selector = LabelSelector::default();
     let level = Enforcement::Enforce;
-    let spec = spec(&Shape::Proof, level, &[], &selector, &[is_probe(&key)]);
+    let spec = spec(&Shape::Proof, level, &[], &selector, &[is_probe(&key)], None);
     let admission_policy = Arc::new(named(spec, &Shape::Proof, level, "", installation));
     let probe = Probe { key, admission_policy: admission_policy.name.clone(), labels: BTreeMap::new() };
     Unit { admission_policy, level: Enforcement::Enforce, objects: selector, probe: Some(probe) }
@@ -227,6 +243,7 @@ fn unit(
     shape: &Shape,
     level: Enforcement,
     rules: &[&EffectiveRule],
+    excuses: Option<&Excuses>,
     installation: &Installation,
 ) -> Result<Vec<Unit>, String> {
     let selector = match shape {
@@ -244,7 +261,8 @@ fn unit(
         _ => Vec::new(),
     };
     let make = |level: Enforcement, guards: &[String], tail: &str| -> Result<Unit, String> {
-        let spec = spec(shape, level, rules, &selector, guards);
+        let excuses = excuses.map(|excuses| excuses.variables(shape, policy));
+        let spec = spec(shape, level, rules, &selector, guards, excuses);
         let admission_policy = Arc::new(named(spec, shape, level, tail, installation));
         within_limits(&admission_policy.spec)?;
         Ok(Unit { admission_policy, level, objects: objects.clone(), probe: None })
@@ -280,15 +298,18 @@ fn spec(
     rules: &[&EffectiveRule],
     selector: &LabelSelector,
     guards: &[String],
+    excuses: Option<Vec<NamedExpression>>,
 ) -> AdmissionPolicySpec {
+    // What passes does not come as far as this, unless an exception excuses it. That is asked without making sentences,
+    // which the message does again.
+    let expression = if excuses.is_some() { excused(shape, rules) } else { "false".to_owned() };
     AdmissionPolicySpec {
         failure_policy: if level == Enforcement::Enforce { "Fail" } else { "Ignore" }.to_owned(),
         match_constraints: MatchResources::requests(shape.resource_rules()),
         match_conditions: vec![match_condition(shape, rules, selector, guards)],
-        variables: variables(shape, rules),
+        variables: variables(shape, rules, excuses),
         validations: vec![Validation {
-            // What passes does not come as far as this.
-            expression: "false".to_owned(),
+            expression,
             message: STATIC_MESSAGE.to_owned(),
             message_expression: message_cel(),
             reason: "Forbidden".to_owned(),

@@ -187,6 +187,30 @@ impl Shape {
         }
     }
 
+    /// All containers of the kinds that are judged here, in CEL, those too that stood there before.
+    pub(crate) fn containers_of_both(&self, spec: &str) -> String {
+        match self {
+            Self::EphemeralContainers => optional_list(spec, ContainerType::EphemeralContainer.field()),
+            _ => self.containers(spec),
+        }
+    }
+
+    /// Whether something of this shape can be, or be made from, an object of a kind.
+    pub(crate) fn may_come_of(&self, kind: &str) -> bool {
+        match self {
+            // Controllers make them from anything.
+            Self::Pod => true,
+            Self::Template(kinds) if kinds.iter().any(|kind| MADE_KINDS.contains(kind)) => true,
+            Self::Template(kinds) => kinds.iter().any(|own| own.name() == kind),
+            Self::EphemeralContainers | Self::Relabelled => kind == Kind::Pod.name(),
+            Self::PodTemplate | Self::Proof => kind == Kind::PodTemplate.name(),
+            Self::CronJob => kind == Kind::CronJob.name(),
+            Self::Custom(custom, _) => kind == custom.kind,
+            Self::Strategy(own) => kind == own.name(),
+            Self::Config(own) => kind == own.name(),
+        }
+    }
+
     /// Whether a container `c` stands in a list, in CEL: names are unique over all lists.
     pub(crate) fn is_in_list(&self, list: ContainerType) -> String {
         match self {

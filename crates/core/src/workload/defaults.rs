@@ -3,6 +3,8 @@
 //! Without this a raw file and the stored object would get different verdicts. The facts are from
 //! `pkg/apis/{core,apps}/v1/defaults.go` of Kubernetes 1.37.
 
+use std::collections::BTreeMap;
+
 use super::kind::Kind;
 use super::pod_spec::{Container, EmptyDir, PodSpec, Resources};
 
@@ -29,6 +31,20 @@ pub(crate) fn fill_in(kind: Option<Kind>, pod: &mut PodSpec) {
             requests_from_limits(&mut container.resources);
         }
         pod_requests_from_containers(pod);
+    }
+}
+
+/// `SetDefaults_ReplicationController` and `SetDefaults_Job`: without labels of its own it has those of its template.
+pub(crate) fn fill_in_labels(
+    kind: Kind,
+    labels: &mut BTreeMap<String, String>,
+    templates: &[BTreeMap<String, String>],
+) {
+    if matches!(kind, Kind::ReplicationController | Kind::Job)
+        && labels.is_empty()
+        && let [of_template] = templates
+    {
+        labels.clone_from(of_template);
     }
 }
 

@@ -256,10 +256,13 @@ impl Workload {
         if template.spec.containers.is_empty() {
             return Err(UnreadableWorkload::NoContainers { pointer: template.pointer });
         }
+        let mut metadata = read_metadata(root, "")?;
+        let template_labels = read_template_labels(root, kind.template_pointers().iter().copied())?;
+        defaults::fill_in_labels(kind, &mut metadata.labels, &template_labels);
         Ok(Some(Self {
             kind: WorkloadKind::BuiltIn(kind),
-            metadata: read_metadata(root, "")?,
-            template_labels: read_template_labels(root, kind.template_pointers().iter().copied())?,
+            metadata,
+            template_labels,
             templates: vec![template],
             strategy: UpdateStrategy::read(kind, root)?,
         }))
