@@ -3,6 +3,7 @@
 
 pub mod api;
 pub mod cli;
+mod live;
 pub mod manifest;
 pub mod operator;
 pub mod output;

@@ -1,13 +1,15 @@
 //! Logs and metrics.
 
-mod announced;
 mod catalogue;
+mod posture;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use immutable_core::scan::Scan;
 use immutable_core::world::World;
+use jiff::Timestamp;
 use prometheus::{
     Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, TextEncoder,
 };
@@ -15,6 +17,9 @@ use tracing_subscriber::EnvFilter;
 
 use catalogue::Catalogue;
 pub use catalogue::Described;
+use posture::Posture;
+
+use crate::api::PolicyStatus;
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -53,7 +58,7 @@ struct Inner {
     policies: IntGaugeVec,
     native_objects: IntGaugeVec,
     violations: IntGaugeVec,
-    workloads: IntGaugeVec,
+    posture: Posture,
     scan_seconds: HistogramVec,
     scanned: IntCounter,
     reports: ReportMetrics,
@@ -143,13 +148,6 @@ impl Metrics {
             ),
             &["policy", "rule", "enforcement", "resource_namespace"],
         )?;
-        let workloads = IntGaugeVec::new(
-            Opts::new(
-                "immutable_workloads",
-                "Workloads that run, by policy and by whether they break one of its rules.",
-            ),
-            &["policy", "state"],
-        )?;
         let scan_seconds = HistogramVec::new(
             HistogramOpts::new("immutable_scan_duration_seconds", "Duration of judging what has changed of what runs.")
                 .buckets(vec![0.0001, 0.001, 0.01, 0.1, 0.5, 2.5, 10.0]),
@@ -159,7 +157,6 @@ impl Metrics {
             IntCounter::new("immutable_scan_workloads_total", "Workloads that were judged, again and again.")?;
         let reports = ReportMetrics::new(&mut registry)?;
         registry.register(Box::new(violations.clone()))?;
-        registry.register(Box::new(workloads.clone()))?;
         registry.register(Box::new(scan_seconds.clone()))?;
         registry.register(Box::new(scanned.clone()))?;
         registry.register(Box::new(build))?;
@@ -169,7 +166,7 @@ impl Metrics {
         registry.register(Box::new(api_calls.clone()))?;
         registry.register(Box::new(policies.clone()))?;
         registry.register(Box::new(native_objects.clone()))?;
-        announced::register(&mut registry)?;
+        let posture = Posture::register(&mut registry)?;
         // Memory, processor time, open files: read from /proc when asked.
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
@@ -182,7 +179,7 @@ impl Metrics {
             policies,
             native_objects,
             violations,
-            workloads,
+            posture,
             scan_seconds,
             scanned,
             reports,
@@ -218,20 +215,13 @@ impl Metrics {
         self.inner.native_objects.with_label_values(&[kind]).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
-    /// Some workloads were judged again; what everything comes to now.
-    pub fn scanned(&self, duration: Duration, judged: usize, scan: &Scan, world: &World) {
+    /// Some workloads were judged again; what everything comes to now, and when all of it was last judged.
+    pub fn scanned(&self, duration: Duration, judged: usize, scan: &Scan, world: &World, everything: Option<Instant>) {
         let none: [&str; 0] = [];
         self.inner.scan_seconds.with_label_values(&none).observe(duration.as_secs_f64());
         self.inner.scanned.inc_by(u64::try_from(judged).unwrap_or(u64::MAX));
         let as_gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-        self.inner.workloads.reset();
-        for (id, _) in world.policies() {
-            let summary = scan.summary(id).cloned().unwrap_or_default();
-            let policy = id.to_string();
-            let of_state = |state: &str| self.inner.workloads.with_label_values(&[policy.as_str(), state]);
-            of_state("compliant").set(as_gauge(summary.compliant));
-            of_state("violating").set(as_gauge(summary.workloads - summary.compliant));
-        }
+        self.inner.posture.scanned(scan, world, everything);
         let mut sorts: Vec<_> = scan.violations().iter().collect();
         sorts.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
         self.inner.violations.reset();
@@ -259,6 +249,16 @@ impl Metrics {
         self.inner.reports.writes.with_label_values(&[verb, result]).inc();
     }
 
+    /// How many exceptions there are of each state, and when the next ends.
+    pub fn exceptions(&self, states: &BTreeMap<&str, usize>, next: Option<Timestamp>) {
+        self.inner.posture.exceptions(states, next);
+    }
+
+    /// What the statuses of all policies say.
+    pub fn conditions<'a>(&self, statuses: impl Iterator<Item = &'a PolicyStatus>) {
+        self.inner.posture.conditions(statuses);
+    }
+
     /// What metrics there are, also those that have no series yet.
     pub fn described(&self) -> &[Described] {
         self.inner.registry.described()
@@ -266,6 +266,7 @@ impl Metrics {
 
     /// All of them in Prometheus' text format.
     pub fn text(&self) -> String {
+        self.inner.posture.at(Timestamp::now());
         let mut buffer = Vec::new();
         match TextEncoder::new().encode(&self.inner.registry.gather(), &mut buffer) {
             Ok(()) => String::from_utf8_lossy(&buffer).into_owned(),

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use immutable_core::rules::RuleId;
 use immutable_operator::output::{Entry, Format, Options, Outcome, Report, write};
-use sample::{clean, everything, first_day, many};
+use sample::{clean, everything, first_day, in_cluster, many};
 use serde_json::Value;
 
 const PLAIN: Options<'_> = Options { color: false, width: None, version: "1.2.3" };
@@ -52,14 +52,15 @@ fn assert_golden(name: &str, text: &str) {
     assert!(golden == text, "{name} differs; written was:\n{text}");
 }
 
-fn all_reports() -> [Report; 5] {
-    [first_day(), everything(), clean(), Report::default(), many(3, 2)]
+fn all_reports() -> [Report; 6] {
+    [first_day(), everything(), clean(), Report::default(), many(3, 2), in_cluster()]
 }
 
 #[test]
 fn text_is_as_agreed() {
     assert_golden("first-day.txt", &written(Format::Text, &first_day()));
     assert_golden("everything.txt", &written(Format::Text, &everything()));
+    assert_golden("in-cluster.txt", &written(Format::Text, &in_cluster()));
     let narrow = Options { width: Some(100), ..PLAIN };
     assert_golden("first-day-narrow.txt", &written_with(Format::Text, &first_day(), &narrow));
     let colored = Options { color: true, ..PLAIN };
@@ -145,6 +146,14 @@ fn the_published_schema_refuses_what_it_should() {
     let mut bad = good.clone();
     bad["results"][3]["volume"] = "cache".into();
     assert_ne!(schema::faults(&published, &bad), Vec::<String>::new());
+    // A place is where there is a text, and nowhere else.
+    for kind in ["CheckReport", "ScanReport"] {
+        let report = if kind == "CheckReport" { in_cluster() } else { everything() };
+        let mut bad = parsed(Format::Json, &report);
+        assert_ne!(bad["kind"], kind);
+        bad["kind"] = kind.into();
+        assert_ne!(schema::faults(&published, &bad), Vec::<String>::new(), "{kind}");
+    }
     let mut bad = good;
     bad["results"][0].as_object_mut().unwrap().remove("rule");
     assert_ne!(schema::faults(&published, &bad), Vec::<String>::new());

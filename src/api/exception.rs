@@ -36,6 +36,7 @@ use serde::{Deserialize, Serialize};
     namespaced
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[expect(clippy::duplicated_attributes, reason = "each column of the table has the same attributes")]
 pub struct ImmutableExceptionSpec {
     /// The policies that it is about; absent means every one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -190,6 +191,24 @@ impl ImmutableException {
         }
         if workloads.names.len() + spec.images.len() > MOST_PATTERNS {
             problem("images", format!("there are more than {MOST_PATTERNS} patterns; join some with * or ?"));
+        }
+        let texts =
+            [("reason", spec.reason.as_str(), 1024), ("ticket", spec.ticket.as_deref().unwrap_or_default(), 256)];
+        for (field, text, most) in texts {
+            if text.chars().count() > most {
+                problem(field, format!("is too long; write at most {most} characters"));
+            }
+        }
+        let lists = [
+            ("policies", spec.policies.len(), 16),
+            ("rules", spec.rules.len(), 32),
+            ("workloads.kinds", workloads.kinds.len(), 16),
+            ("containers", spec.containers.len(), 16),
+        ];
+        for (field, length, most) in lists {
+            if length > most {
+                problem(field, format!("has {length} entries; write at most {most}, or a second exception"));
+            }
         }
         if !problems.is_empty() {
             return Err(problems);

@@ -2,14 +2,12 @@
 
 use std::collections::btree_map::Entry as MapEntry;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use clap::ValueEnum;
 use immutable_core::evaluate::Facts;
-use immutable_core::exception::{Exceptions, InEffect, Standing};
-use immutable_core::policy::{Enforcement, Policy};
+use immutable_core::exception::{Exceptions, InEffect};
+use immutable_core::policy::Policy;
 use immutable_core::rules::ConfigKind;
 use jiff::Timestamp;
 
@@ -17,8 +15,9 @@ use super::exceptions;
 use super::exit::{Exit, refuse, say};
 use super::judge::{Context, Fact, Judged, fact, unreadable_entry};
 use super::policies;
+use super::results::{FailOn, Results};
 use crate::manifest::{Glob, ManifestError, discover, load, map_documents, read_stdin};
-use crate::output::{self, Format, Outcome, Report};
+use crate::output::{Format, Subject};
 
 /// Checks manifests against policies, without a cluster
 ///
@@ -58,23 +57,6 @@ pub(super) struct Arguments {
     show_pass: bool,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum FailOn {
-    Enforce,
-    Warn,
-    Audit,
-}
-
-impl FailOn {
-    fn level(self) -> Enforcement {
-        match self {
-            Self::Enforce => Enforcement::Enforce,
-            Self::Warn => Enforcement::Warn,
-            Self::Audit => Enforcement::Audit,
-        }
-    }
-}
-
 fn parse_label(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("write KEY=VALUE")?;
     Ok((key.to_owned(), value.to_owned()))
@@ -105,7 +87,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     };
     let now = arguments.at.unwrap_or_else(Timestamp::now);
     let in_effect = exceptions.in_effect(&policies, now);
-    say_what_is_not_honoured(&policies, &exceptions, &in_effect, now);
+    exceptions::say_what_is_not_honoured(&policies.iter().collect::<Vec<_>>(), &exceptions, &in_effect, now, true);
     let discovery = discover(&arguments.paths, &arguments.exclude);
     let mut check = Check::new(arguments, &policies, in_effect);
     check.fail(discovery.errors);
@@ -132,26 +114,6 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     check.finish()
 }
 
-/// An exception that is not honoured must say so: whoever wrote it counts on it.
-fn say_what_is_not_honoured(policies: &[Policy], exceptions: &Exceptions, in_effect: &InEffect, now: Timestamp) {
-    for exception in exceptions.iter() {
-        let standings = policies.iter().map(|policy| (policy, in_effect.standing(exception, policy, now)));
-        let about: Vec<_> = standings.filter(|(_, standing)| *standing != Standing::OtherPolicy).collect();
-        if about.is_empty() {
-            say(format_args!("warning: exception {} is about no policy that is checked", exception.id));
-        }
-        for (policy, standing) in about {
-            if standing != Standing::InEffect {
-                let reason = standing.reason();
-                say(format_args!(
-                    "warning: exception {} is not honoured by policy {}: {reason}",
-                    exception.id, policy.id
-                ));
-            }
-        }
-    }
-}
-
 fn needs_facts(policies: &[Policy]) -> bool {
     policies.iter().any(|policy| {
         !policy.matching.namespaces.selector.is_empty() || policy.rules.iter().any(|rule| rule.checks.config.is_some())
@@ -161,8 +123,7 @@ fn needs_facts(policies: &[Policy]) -> bool {
 struct Check<'a> {
     arguments: &'a Arguments,
     context: Context<'a>,
-    report: Report,
-    exit: Exit,
+    results: Results,
     unknown_labels: BTreeSet<(String, String)>,
     /// Whether a ConfigMap or Secret is immutable wherever the input has it.
     configs: BTreeMap<(ConfigKind, String, String), bool>,
@@ -183,8 +144,7 @@ impl<'a> Check<'a> {
         Self {
             arguments,
             context,
-            report: Report::default(),
-            exit: Exit::Success,
+            results: Results::new(Subject::Manifests, arguments.fail_on),
             unknown_labels: BTreeSet::new(),
             configs: BTreeMap::new(),
         }
@@ -217,7 +177,7 @@ impl<'a> Check<'a> {
             Err(error) => return self.fail([error]),
         };
         let documents = map_documents(&input.name, &input.text, input.named, |object| self.context.judge(object));
-        self.report.others += documents.others as u64;
+        self.results.report.others += documents.others as u64;
         for result in documents.results {
             match result {
                 Ok(judged) => self.take(judged),
@@ -228,39 +188,23 @@ impl<'a> Check<'a> {
 
     fn take(&mut self, judged: Judged) {
         let Judged { carries_pods, is_workload, passes, entries, errors, unknown_labels } = judged;
-        self.report.summary.resources += u64::from(is_workload);
-        self.report.unmatched += u64::from(carries_pods && !is_workload);
-        self.report.summary.pass += passes;
+        self.results.report.summary.resources += u64::from(is_workload);
+        self.results.report.unmatched += u64::from(carries_pods && !is_workload);
+        self.results.report.summary.pass += passes;
         self.unknown_labels.extend(unknown_labels);
         for error in errors {
             say(error);
-            self.exit = self.exit.max(Exit::Input);
+            self.results.exit(Exit::Input);
         }
-        let weakest = self.arguments.fail_on.level();
-        for entry in &entries {
-            let summary = &mut self.report.summary;
-            match entry.outcome {
-                Outcome::Pass => {}
-                Outcome::Skip => summary.skip += 1,
-                Outcome::Warn => summary.warn += 1,
-                Outcome::Fail => summary.fail += 1,
-                Outcome::Error => summary.error += 1,
-            }
-            let counts = matches!(entry.outcome, Outcome::Warn | Outcome::Fail | Outcome::Error);
-            if counts && entry.enforcement.is_some_and(|enforcement| enforcement >= weakest) {
-                self.exit = self.exit.max(Exit::Failure);
-            }
-        }
-        self.report.entries.extend(entries);
+        self.results.add(entries);
     }
 
     /// Records inputs that cannot be judged.
     fn fail(&mut self, errors: impl IntoIterator<Item = ManifestError>) {
         for error in errors {
             say(&error);
-            self.report.summary.error += 1;
-            self.report.entries.push(unreadable_entry(&error));
-            self.exit = self.exit.max(Exit::Input);
+            self.results.add(vec![unreadable_entry(&error)]);
+            self.results.exit(Exit::Input);
         }
     }
 
@@ -271,21 +215,6 @@ impl<'a> Check<'a> {
                  give its Namespace as input or --namespace-labels"
             ));
         }
-        if self.report.summary.resources == 0 && self.report.unmatched > 0 {
-            say(
-                "warning: no workload of the input is in scope of a policy: look at match, at the namespaces and their \
-                 labels (kube-system, kube-node-lease and immutable-system are left out unless named)",
-            );
-        }
-        let stdout = std::io::stdout();
-        let options = output::Options {
-            color: stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none(),
-            width: terminal_size::terminal_size_of(&stdout).map(|(width, _)| usize::from(width.0)),
-            version: env!("CARGO_PKG_VERSION"),
-        };
-        let mut out = std::io::BufWriter::new(stdout.lock());
-        output::write(self.arguments.output, &self.report, &options, &mut out)?;
-        out.flush()?;
-        Ok(self.exit)
+        self.results.print(self.arguments.output)
     }
 }

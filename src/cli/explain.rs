@@ -4,6 +4,7 @@ use immutable_core::policy::Profile;
 use immutable_core::rules::{RuleId, RuleSettings};
 
 use super::exit::{Exit, print, refuse};
+use super::nearest;
 
 /// Explains a rule: its reason, an example and what to write
 #[derive(Debug, clap::Args)]
@@ -14,12 +15,10 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let Some(name) = &arguments.rule else { return print(&list()) };
-    if let Some(rule) = RuleId::named(name) {
-        return print(&rule_page(rule));
+    match nearest::rule(name) {
+        Ok(rule) => print(&rule_page(rule)),
+        Err(error) => refuse([error]),
     }
-    let nearest = RuleId::ALL.iter().map(|rule| (strsim::damerau_levenshtein(name, rule.id()), rule.id())).min();
-    let suggestion = nearest.map_or_else(String::new, |(_, id)| format!("; did you mean {id}?"));
-    refuse([format!("there is no rule {name}{suggestion} `immutable explain` lists all")])
 }
 
 fn list() -> String {

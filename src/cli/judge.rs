@@ -4,15 +4,17 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use immutable_core::evaluate::{About, Certainty, Facts, Finding, evaluate};
+use immutable_core::evaluate::Facts;
 use immutable_core::exception::InEffect;
-use immutable_core::policy::{Enforcement, Match, NamespaceLabels, Policy};
+use immutable_core::policy::{Match, NamespaceLabels, Policy};
 use immutable_core::rules::ConfigKind;
+use immutable_core::scan::verdicts;
 use immutable_core::workload::{CustomWorkload, Workload};
 
+use super::results::{Of, unreadable};
 use crate::manifest::{ErrorKind, Locator, ManifestError, Object, Position, UNRENDERED};
 use crate::operator::DEFAULT_NAMESPACE;
-use crate::output::{Entry, ExceptionNote, Outcome, Place, Resource};
+use crate::output::{Entry, Place, Resource};
 
 /// What is known beside the object that is judged.
 pub(super) struct Context<'a> {
@@ -188,42 +190,13 @@ impl Context<'_> {
             Match::Yes => {}
         }
         judged.is_workload = true;
-        for verdict in evaluate(policy, workload, common.namespace, &self.facts) {
-            let entry = |outcome, about, path: String, message, fix| {
-                let Position { line, column } = common.locator.borrow_mut().locate(&path);
-                Entry {
-                    outcome,
-                    rule: Some(verdict.rule),
-                    policy: Some(Arc::clone(name)),
-                    enforcement: Some(verdict.enforcement),
-                    resource: Some(Arc::clone(&common.resource)),
-                    about,
-                    place: Place { file: Arc::clone(&common.file), line, column },
-                    path,
-                    message,
-                    fix,
-                    exception: None,
-                }
-            };
-            if verdict.findings.is_empty() {
-                judged.passes += 1;
-                if self.show_pass {
-                    let title = verdict.rule.document().title.to_owned();
-                    judged.entries.push(entry(Outcome::Pass, About::Workload, String::new(), title, String::new()));
-                }
-            }
-            for finding in verdict.findings {
-                let excuse = self.exceptions.excuse(&policy.id, common.namespace, workload, &[], &finding);
-                let exception = excuse.map(|exception| ExceptionNote {
-                    name: exception.id.name.clone(),
-                    reason: exception.reason.clone(),
-                    expires_at: exception.expires_at,
-                });
-                let outcome = if exception.is_some() { Outcome::Skip } else { outcome(&finding, verdict.enforcement) };
-                let Finding { about, pointer, message, fix, .. } = finding;
-                judged.entries.push(Entry { exception, ..entry(outcome, about, pointer, message, fix) });
-            }
-        }
+        let verdicts = verdicts(policy, workload, common.namespace, &[], &self.facts, &self.exceptions);
+        let of = Of { policy: name, resource: &common.resource, show_pass: self.show_pass };
+        let place = |path: &str| {
+            let Position { line, column } = common.locator.borrow_mut().locate(path);
+            Place { file: Arc::clone(&common.file), line, column }
+        };
+        judged.passes += of.entries(verdicts, place, &mut judged.entries);
     }
 
     /// Records that an object cannot be judged; once, however many policies find that.
@@ -232,14 +205,13 @@ impl Context<'_> {
         if judged.errors.contains(&error) {
             return;
         }
-        let mut entry = unreadable_entry(&error);
-        entry.resource = Some(Arc::new(Resource {
+        let resource = Resource {
             api_version: object.api_version().to_owned(),
             kind: object.kind().to_owned(),
             namespace: object.namespace().unwrap_or(&self.default_namespace).to_owned(),
             name: object.name().unwrap_or_default().to_owned(),
-        }));
-        pointer.clone_into(&mut entry.path);
+        };
+        let entry = Entry { resource: Some(Arc::new(resource)), path: pointer.to_owned(), ..unreadable_entry(&error) };
         judged.entries.push(entry);
         judged.errors.push(error);
     }
@@ -267,27 +239,9 @@ fn template_pointer(workload: &Workload) -> Option<String> {
     })
 }
 
-fn outcome(finding: &Finding, enforcement: Enforcement) -> Outcome {
-    match (finding.certainty, enforcement) {
-        (Certainty::Unknown, _) => Outcome::Error,
-        (Certainty::Broken, Enforcement::Enforce) => Outcome::Fail,
-        (Certainty::Broken, Enforcement::Warn | Enforcement::Audit) => Outcome::Warn,
-    }
-}
-
-/// The result for an input that cannot be judged: never a pass.
+/// The result for an input that cannot be judged.
 pub(super) fn unreadable_entry(error: &ManifestError) -> Entry {
-    Entry {
-        outcome: Outcome::Error,
-        rule: None,
-        policy: None,
-        enforcement: None,
-        resource: None,
-        about: About::Workload,
-        path: String::new(),
-        message: error.message.clone(),
-        fix: String::new(),
-        place: Place { file: Arc::from(error.file.as_str()), line: error.position.line, column: error.position.column },
-        exception: None,
-    }
+    let ManifestError { file, position: Position { line, column }, message, .. } = error;
+    let place = Place { file: Arc::from(file.as_str()), line: *line, column: *column };
+    unreadable(message.clone(), place, None, String::new())
 }

@@ -3,14 +3,22 @@
 mod check;
 mod compile;
 mod completion;
+mod connection;
 mod crds;
+mod duration;
+mod except;
 mod exceptions;
 mod exit;
 mod explain;
+mod impact;
 mod judge;
+mod nearest;
 mod operator;
+mod picture;
 mod policies;
 mod resources;
+mod results;
+mod scan;
 mod suspend;
 
 use std::io::Write as _;
@@ -32,6 +40,9 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::Arguments),
+    Scan(scan::Arguments),
+    Impact(impact::Arguments),
+    Except(except::Arguments),
     Compile(compile::Arguments),
     Crds(crds::Arguments),
     Explain(explain::Arguments),
@@ -64,6 +75,9 @@ impl Cli {
     pub fn run(self) -> ExitCode {
         let result = match self.command {
             Command::Check(arguments) => check::run(&arguments),
+            Command::Scan(arguments) => scan::run(&arguments),
+            Command::Impact(arguments) => impact::run(&arguments),
+            Command::Except(arguments) => except::run(&arguments),
             Command::Compile(arguments) => compile::run(&arguments),
             Command::Crds(arguments) => crds::run(&arguments),
             Command::Explain(arguments) => explain::run(&arguments),

@@ -1,9 +1,10 @@
-//! Policies from files, for `check` and `compile`.
+//! Policies from files, for the commands that judge by some.
 
 use std::path::PathBuf;
 
 use immutable_core::policy::Policy;
 
+use super::nearest::nearest;
 use super::resources::{Read, placed, read_all, wrong_version};
 use crate::api::{ClusterImmutablePolicy, ImmutablePolicy};
 use crate::manifest::{ErrorKind, Object};
@@ -47,11 +48,8 @@ fn unknown_kind(kind: &str) -> String {
     if kind == "ImmutableException" {
         return "kind ImmutableException is no policy; give it with --exceptions".to_owned();
     }
-    let nearest = KINDS
-        .iter()
-        .map(|known| (strsim::damerau_levenshtein(kind, known), known))
+    let nearest = nearest(kind, KINDS)
         .filter(|(distance, _)| *distance <= 5)
-        .min()
         .map_or_else(String::new, |(_, known)| format!("; did you mean {known}?"));
     format!("kind {kind} is not known; write {}{nearest}", KINDS.join(" or "))
 }

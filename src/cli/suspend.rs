@@ -1,10 +1,12 @@
 //! `immutable suspend` and `resume`: break-glass with an end.
 
-use anyhow::Context as _;
+use immutable_core::policy::PolicyId;
 use jiff::{SignedDuration, Timestamp};
-use kube::Client;
 
+use super::connection::Connection;
+use super::duration;
 use super::exit::{Exit, print};
+use super::picture::no_policy;
 use crate::operator::set_suspension;
 
 /// Suspends a policy until a time that comes by itself
@@ -24,6 +26,8 @@ pub(super) struct SuspendArguments {
     /// Namespace of an ImmutablePolicy; without it a ClusterImmutablePolicy is meant
     #[arg(short, long, value_name = "NAMESPACE")]
     namespace: Option<String>,
+    #[command(flatten)]
+    connection: Connection,
 }
 
 /// Ends the suspension of a policy
@@ -34,13 +38,15 @@ pub(super) struct ResumeArguments {
     /// Namespace of an ImmutablePolicy; without it a ClusterImmutablePolicy is meant
     #[arg(short, long, value_name = "NAMESPACE")]
     namespace: Option<String>,
+    #[command(flatten)]
+    connection: Connection,
 }
 
 /// The longest suspension: longer is not break-glass but a policy that is off.
 const LONGEST: SignedDuration = SignedDuration::from_hours(720);
 
 fn parse_duration(text: &str) -> Result<SignedDuration, String> {
-    let duration: SignedDuration = text.parse().map_err(|_| "write a duration such as 1h or 30m".to_owned())?;
+    let duration = duration::parse(text)?;
     if duration <= SignedDuration::ZERO || duration > LONGEST {
         return Err("write a duration of more than 0 and at most 720h".to_owned());
     }
@@ -50,26 +56,30 @@ fn parse_duration(text: &str) -> Result<SignedDuration, String> {
 pub(super) fn suspend(arguments: &SuspendArguments) -> anyhow::Result<Exit> {
     let until = Timestamp::now().checked_add(arguments.duration)?.round(jiff::Unit::Second)?;
     let suspension = serde_json::json!({"until": until.to_string(), "reason": arguments.reason});
-    change(&arguments.policy, arguments.namespace.as_deref(), &suspension)?;
-    print(&format!("{} is suspended until {until}; it ends by itself\n", arguments.policy))
+    let SuspendArguments { policy, namespace, connection, .. } = arguments;
+    change(connection, policy, namespace.as_deref(), &suspension)?;
+    print(&format!("{policy} is suspended until {until}; it ends by itself\n"))
 }
 
 pub(super) fn resume(arguments: &ResumeArguments) -> anyhow::Result<Exit> {
-    change(&arguments.policy, arguments.namespace.as_deref(), &serde_json::Value::Null)?;
-    print(&format!("{} is not suspended; it is in force as soon as the operator has seen it\n", arguments.policy))
+    let ResumeArguments { policy, namespace, connection } = arguments;
+    change(connection, policy, namespace.as_deref(), &serde_json::Value::Null)?;
+    print(&format!("{policy} is not suspended; it is in force as soon as the operator has seen it\n"))
 }
 
-fn change(policy: &str, namespace: Option<&str>, suspension: &serde_json::Value) -> anyhow::Result<()> {
+fn change(
+    connection: &Connection,
+    policy: &str,
+    namespace: Option<&str>,
+    suspension: &serde_json::Value,
+) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let client = Client::try_default().await.context("no cluster can be reached by the kubeconfig")?;
+        let client = connection.client().await?;
         let changed = set_suspension(&client, policy, namespace, suspension).await;
-        changed.map_err(|error| match (error.is_not_found(), namespace) {
-            (true, None) => anyhow::anyhow!(
-                "there is no ClusterImmutablePolicy {policy}; for an ImmutablePolicy name its namespace with -n"
-            ),
-            (true, Some(namespace)) => anyhow::anyhow!("there is no ImmutablePolicy {policy} in namespace {namespace}"),
-            (false, _) => anyhow::anyhow!("{error}"),
+        changed.map_err(|error| {
+            let id = PolicyId { namespace: namespace.map(ToOwned::to_owned), name: policy.to_owned() };
+            if error.is_not_found() { anyhow::anyhow!(no_policy(&id)) } else { anyhow::anyhow!("{error}") }
         })
     })
 }

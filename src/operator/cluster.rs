@@ -17,7 +17,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::exceptions::KnownExceptions;
-use crate::api::{ClusterImmutablePolicy, ImmutablePolicy, PolicyStatus};
+use crate::api::PolicyStatus;
+use crate::live::stored_policy;
 
 /// What a watch tells: one object came or went, or here is everything there is.
 #[derive(Debug)]
@@ -154,14 +155,13 @@ impl Cluster {
         match event {
             Event::ClusterPolicy(change) => {
                 self.seen_all("ClusterImmutablePolicy", &change);
-                let parse = |before, object: DynamicObject| known(before, &object, cluster_policy, &self.installation);
+                let parse = |before, object: DynamicObject| known(before, &object, &self.installation);
                 merge(&mut self.policies, change, |id| id.namespace.is_none(), cluster_id, parse);
                 self.tell_policies();
             }
             Event::Policy(change) => {
                 self.seen_all("ImmutablePolicy", &change);
-                let parse =
-                    |before, object: DynamicObject| known(before, &object, namespaced_policy, &self.installation);
+                let parse = |before, object: DynamicObject| known(before, &object, &self.installation);
                 merge(&mut self.policies, change, |id| id.namespace.is_some(), namespaced_id, parse);
                 self.tell_policies();
             }
@@ -324,44 +324,17 @@ fn namespaced_id(object: &DynamicObject) -> PolicyId {
     }
 }
 
-fn cluster_policy(value: Value) -> Result<Policy, Vec<String>> {
-    let policy: ClusterImmutablePolicy = serde_json::from_value(value).map_err(|error| vec![unreadable(&error)])?;
-    policy.validate().map_err(|problems| problems.iter().map(ToString::to_string).collect())
-}
-
-fn namespaced_policy(value: Value) -> Result<Policy, Vec<String>> {
-    let policy: ImmutablePolicy = serde_json::from_value(value).map_err(|error| vec![unreadable(&error)])?;
-    policy.validate().map_err(|problems| problems.iter().map(ToString::to_string).collect())
-}
-
-fn unreadable(error: &serde_json::Error) -> String {
-    format!("this version of the operator cannot read the policy: {error}; upgrade the operator or change the policy")
-}
-
 /// A policy that cannot be read must not stop the others: it is kept with what is wrong.
 ///
 /// What was understood of the same generation before is kept too: most events are of a status that we wrote.
-fn known(
-    before: Option<KnownPolicy>,
-    object: &DynamicObject,
-    parse: impl Fn(Value) -> Result<Policy, Vec<String>>,
-    installation: &Installation,
-) -> KnownPolicy {
+fn known(before: Option<KnownPolicy>, object: &DynamicObject, installation: &Installation) -> KnownPolicy {
     let status = object.data.get("status").cloned().unwrap_or_default();
     let status = serde_json::from_value(status).unwrap_or_default();
     let version = Version::of(&object.metadata);
     if let Some(known) = before.filter(|known| known.version == version) {
         return KnownPolicy { status, ..known };
     }
-    let mut value = serde_json::json!({
-        "apiVersion": crate::api::API_VERSION,
-        "kind": object.types.as_ref().map_or("", |types| types.kind.as_str()),
-        "metadata": {"name": object.metadata.name, "namespace": object.metadata.namespace},
-    });
-    if let Some(spec) = object.data.get("spec") {
-        value["spec"] = spec.clone();
-    }
-    let policy = parse(value)
+    let policy = stored_policy(object)
         .map(|policy| Translated { translation: translate(&policy, installation), policy: Arc::new(policy) });
     KnownPolicy { version, policy, status }
 }

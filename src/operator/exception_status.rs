@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use immutable_core::exception::{Exception, InEffect, Standing};
+use immutable_core::glob::Glob;
 use immutable_core::policy::{Policy, PolicyId};
 use immutable_core::world::WorkloadKey;
 use jiff::Timestamp;
@@ -43,7 +44,7 @@ pub(super) fn status(known: &KnownException, seen: &Seen<'_>, now: Timestamp) ->
     let (ready, active) = match &known.exception {
         Err(problems) => {
             let message = problems.join("; ");
-            (("False", "InvalidException", message.clone()), ("False", "InvalidException", message))
+            (("False", "Invalid", message.clone()), ("False", "Invalid", message))
         }
         Ok(exception) => {
             status.policies = policies(exception);
@@ -140,7 +141,7 @@ fn policies(exception: &Exception) -> String {
 /// `Deployment/web-*, Pod/web-*`, and what else narrows it.
 fn target(exception: &Exception) -> String {
     let workloads = &exception.workloads;
-    let names: Vec<&str> = workloads.names.iter().map(|name| name.as_str()).collect();
+    let names: Vec<&str> = workloads.names.iter().map(Glob::as_str).collect();
     let names = if names.is_empty() { vec!["*"] } else { names };
     let kinds: Vec<&str> = workloads.kinds.iter().map(String::as_str).collect();
     let kinds = if kinds.is_empty() { vec!["*"] } else { kinds };

@@ -15,7 +15,8 @@ use tokio::time::Instant;
 
 use super::cluster::{Change, KnownPolicy, Version, merge};
 use super::exception_status::{Seen, state, status};
-use crate::api::{ExceptionStatus, ImmutableException};
+use crate::api::ExceptionStatus;
+use crate::live::stored_exception;
 
 /// How often at most it is looked anew which exceptions count: a tenant who makes and deletes them without end must not
 /// have policies compiled without end.
@@ -54,7 +55,7 @@ impl KnownExceptions {
             Change::Reset(_) | Change::Failed(_) => None,
         };
         let before = self.valid(only.as_ref());
-        merge(&mut self.all, change, |_| true, id, known);
+        merge(&mut self.all, change, |_| true, id, |before, object| known(before, &object));
         let after = self.valid(only.as_ref());
         let mut changes = Vec::new();
         for id in before.keys().filter(|id| !after.contains_key(id)) {
@@ -166,33 +167,13 @@ fn id(object: &DynamicObject) -> ExceptionId {
 
 /// An exception that cannot be read must not stop the others. What was understood of the same generation before is
 /// kept: most events are of a status that we wrote.
-fn known(before: Option<KnownException>, object: DynamicObject) -> KnownException {
+fn known(before: Option<KnownException>, object: &DynamicObject) -> KnownException {
     let status = object.data.get("status").cloned().unwrap_or_default();
     let status = serde_json::from_value(status).unwrap_or_default();
     let version = Version::of(&object.metadata);
     if let Some(known) = before.filter(|known| known.version == version) {
         return KnownException { status, ..known };
     }
-    let mut value = serde_json::json!({
-        "apiVersion": crate::api::API_VERSION,
-        "kind": "ImmutableException",
-        "metadata": {
-            "name": object.metadata.name,
-            "namespace": object.metadata.namespace,
-            "creationTimestamp": object.metadata.creation_timestamp,
-        },
-    });
-    if let Some(spec) = object.data.get("spec") {
-        value["spec"] = spec.clone();
-    }
-    let exception = serde_json::from_value::<ImmutableException>(value)
-        .map_err(|error| {
-            vec![format!(
-                "this version of the operator cannot read the exception: {error}; upgrade the operator or change it"
-            )]
-        })
-        .and_then(|exception| {
-            exception.validate().map_err(|problems| problems.iter().map(ToString::to_string).collect())
-        });
+    let exception = stored_exception(object);
     KnownException { version, exception: exception.map(Arc::new), status }
 }

@@ -37,7 +37,7 @@ use reports::Reports;
 pub use reports::ReportsMode;
 use server::Health;
 use workloads::Workloads;
-pub use write::{WriteError, set_suspension};
+pub use write::{WriteError, create_exception, set_suspension};
 
 /// The namespace where none is known from the pod.
 pub const DEFAULT_NAMESPACE: &str = "immutable-system";

@@ -187,7 +187,8 @@ impl Reconciler {
             return;
         }
         let judged = self.scan.update(&cluster.world, &cluster.exceptions.in_effect, &touched);
-        self.metrics.scanned(started.elapsed(), judged, &self.scan, &cluster.world);
+        let everything = self.scanned.map(Instant::into_std);
+        self.metrics.scanned(started.elapsed(), judged, &self.scan, &cluster.world, everything);
         self.reports.touched(&touched, &self.scan);
     }
 
@@ -198,6 +199,8 @@ impl Reconciler {
                 self.metrics.policies(kind, valid, of_kind.filter(|(_, known)| known.policy.is_ok() == valid).count());
             }
         }
+        self.metrics.conditions(cluster.policies.values().map(|known| &known.status));
+        self.metrics.exceptions(&cluster.exceptions.states(), cluster.exceptions.in_effect.until());
         self.metrics.native_objects(NativeKind::Policy.name(), compilation.admission_policies.len());
         self.metrics.native_objects(NativeKind::Binding.name(), compilation.bindings.len());
     }

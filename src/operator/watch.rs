@@ -10,9 +10,8 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, watcher};
 use kube::{Client, ResourceExt};
 
-use immutable_core::world::NamespaceFacts;
-
 use super::cluster::{Change, Event};
+use crate::live::namespace_facts;
 
 /// How many objects a list asks for at once: it decides the peak of memory at the start.
 pub(super) const PAGE_SIZE: u32 = 100;
@@ -130,13 +129,4 @@ fn owner_changes(
             Change::Reset(owners.into_iter().filter(|(going, _)| !going).map(|(_, owner)| owner).collect())
         }
     })
-}
-
-fn namespace_facts(object: PartialObjectMeta<Namespace>) -> (String, NamespaceFacts) {
-    let name = object.name_any();
-    let facts = NamespaceFacts {
-        terminating: object.metadata.deletion_timestamp.is_some(),
-        labels: object.metadata.labels.unwrap_or_default(),
-    };
-    (name, facts)
 }

@@ -72,6 +72,11 @@ impl WriteError {
         matches!(self, Self::Refused(error) if is_not_found(error))
     }
 
+    /// Whether there is one of this name already.
+    pub fn is_already_exists(&self) -> bool {
+        matches!(self, Self::Refused(error) if matches!(&**error, kube::Error::Api(status) if status.is_already_exists()))
+    }
+
     /// Whether there was no answer at all, which may come later.
     pub(super) fn is_no_answer(&self) -> bool {
         match self {
@@ -492,6 +497,20 @@ pub async fn set_suspension(
     let patch = Patch::Merge(serde_json::json!({"spec": {"suspend": suspension}}));
     let parameters = PatchParams { field_manager: Some("immutable-cli".to_owned()), ..PatchParams::default() };
     within_deadline(policy_api(client, &id).patch(policy, &parameters, &patch)).await.map(|_| ())
+}
+
+/// Creates an exception, for a person at the command line.
+///
+/// # Errors
+/// There is one of this name already, or it may not be created.
+pub async fn create_exception(
+    client: &Client,
+    namespace: &str,
+    exception: &ImmutableException,
+) -> Result<(), WriteError> {
+    let api: Api<ImmutableException> = Api::namespaced(client.clone(), namespace);
+    let parameters = PostParams { field_manager: Some("immutable-cli".to_owned()), ..PostParams::default() };
+    within_deadline(api.create(&parameters, exception)).await.map(|_| ())
 }
 
 fn policy_api(client: &Client, id: &PolicyId) -> Api<DynamicObject> {

@@ -65,7 +65,7 @@ pub(super) fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         write_command(command, entry, out)?;
     }
     let total = Tally::of(report);
-    write!(out, "::notice title=immutable check::{}", Data(total.to_string()))?;
+    write!(out, "::notice title=immutable {}::{}", report.subject.command(), Data(total.to_string()))?;
     if errors > SHOWN || warnings > SHOWN {
         write!(
             out,
@@ -80,8 +80,9 @@ pub(super) fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
 fn write_command(command: &str, entry: &Entry, out: &mut dyn Write) -> io::Result<()> {
     let place = &entry.place;
     write!(out, "::{command} ")?;
-    // Standard input is no file of the repository: an annotation there would point nowhere.
-    let file = (&*place.file != "-").then(|| repository_path(&place.file));
+    // Standard input and a cluster are no files of the repository: an annotation there would point nowhere.
+    let is_file = &*place.file != "-" && place.is_in_text();
+    let file = is_file.then(|| repository_path(&place.file));
     if let Some(file) = &file {
         write!(out, "file={},line={},col={},", Property(file), place.line, place.column)?;
     }
@@ -89,7 +90,7 @@ fn write_command(command: &str, entry: &Entry, out: &mut dyn Write) -> io::Resul
         Some(rule) => write!(out, "title={}::", Property(format_args!("{rule} ({})", Whole(entry))))?,
         None => write!(out, "title={}::", Property(format_args!("cannot be judged ({})", Whole(entry))))?,
     }
-    if file.is_none() {
+    if file.is_none() && place.is_in_text() {
         write!(out, "{}, line {}: ", file_name(&place.file), place.line)?;
     }
     writeln!(out, "{}", Data(Sentence(entry)))?;

@@ -9,7 +9,7 @@ use immutable_core::policy::Enforcement;
 use immutable_core::rules::RuleId;
 use serde::Serialize;
 
-use super::report::{Entry, ExceptionNote, Outcome, Place, Report, Resource};
+use super::report::{Entry, ExceptionNote, Outcome, Place, Report, Resource, Subject};
 
 #[derive(Serialize)]
 struct JsonResult<'a> {
@@ -29,7 +29,8 @@ struct JsonResult<'a> {
     path: &'a str,
     message: &'a str,
     fix: &'a str,
-    source: &'a Place,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<&'a Place>,
     #[serde(skip_serializing_if = "Option::is_none")]
     exception: Option<&'a ExceptionNote>,
 }
@@ -60,14 +61,18 @@ impl<'a> From<&'a Entry> for JsonResult<'a> {
             path: &entry.path,
             message: &entry.message,
             fix: &entry.fix,
-            source: &entry.place,
+            source: entry.place.is_in_text().then_some(&entry.place),
             exception: entry.exception.as_ref(),
         }
     }
 }
 
 pub(super) fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
-    out.write_all(b"{\n  \"apiVersion\": \"immutable.dev/v1alpha1\",\n  \"kind\": \"CheckReport\",\n  \"summary\": ")?;
+    let kind = match report.subject {
+        Subject::Manifests => "CheckReport",
+        Subject::Cluster => "ScanReport",
+    };
+    write!(out, "{{\n  \"apiVersion\": \"immutable.dev/v1alpha1\",\n  \"kind\": \"{kind}\",\n  \"summary\": ")?;
     serde_json::to_writer(&mut *out, &report.summary)?;
     out.write_all(b",\n  \"results\": ")?;
     write_lines(report.entries.iter().map(JsonResult::from), out)?;

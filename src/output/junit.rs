@@ -97,7 +97,8 @@ pub(super) fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     if report.entries.is_empty() {
         return write_clean(report, out);
     }
-    writeln!(out, r#"<testsuites name="immutable check" {}>"#, Counts::of(&report.entries))?;
+    let command = report.subject.command();
+    writeln!(out, r#"<testsuites name="immutable {command}" {}>"#, Counts::of(&report.entries))?;
     for group in groups(&report.entries) {
         let Some(first) = group.first() else { continue };
         writeln!(out, r#"  <testsuite name="{}" {}>"#, Xml(Whole(first)), Counts::of(group))?;
@@ -113,9 +114,10 @@ pub(super) fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
 /// A report without cases is an error to some readers, so one case says that there is nothing to say.
 fn write_clean(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let counts = Counts { tests: 1, ..Counts::default() };
-    writeln!(out, r#"<testsuites name="immutable check" {counts}>"#)?;
-    writeln!(out, r#"  <testsuite name="immutable check" {counts}>"#)?;
-    writeln!(out, r#"    <testcase name="no findings" classname="immutable check">"#)?;
+    let command = report.subject.command();
+    writeln!(out, r#"<testsuites name="immutable {command}" {counts}>"#)?;
+    writeln!(out, r#"  <testsuite name="immutable {command}" {counts}>"#)?;
+    writeln!(out, r#"    <testcase name="no findings" classname="immutable {command}">"#)?;
     writeln!(out, "      <system-out>{}</system-out>", Xml(Tally::of(report)))?;
     writeln!(out, "    </testcase>\n  </testsuite>\n</testsuites>")
 }
@@ -143,7 +145,10 @@ fn write_case(entry: &Entry, names: &mut HashMap<String, u32>, out: &mut dyn Wri
     if *same > 1 {
         write!(out, " #{same}")?;
     }
-    write!(out, r#"" classname="{file}" file="{file}" line="{}""#, entry.place.line)?;
+    write!(out, r#"" classname="{file}" file="{file}""#)?;
+    if entry.place.is_in_text() {
+        write!(out, r#" line="{}""#, entry.place.line)?;
+    }
     let status = status(entry);
     let tag = match status {
         Status::Passed => return writeln!(out, "/>"),
@@ -176,7 +181,11 @@ fn write_case(entry: &Entry, names: &mut HashMap<String, u32>, out: &mut dyn Wri
 fn write_detail(entry: &Entry, out: &mut dyn Write) -> io::Result<()> {
     let place = &entry.place;
     let file = Xml(file_name(&place.file));
-    write!(out, "{file}:{}:{}: {}: {}", place.line, place.column, entry.outcome.name(), Xml(Sentence(entry)))
+    write!(out, "{file}:")?;
+    if place.is_in_text() {
+        write!(out, "{}:{}:", place.line, place.column)?;
+    }
+    write!(out, " {}: {}", entry.outcome.name(), Xml(Sentence(entry)))
 }
 
 #[cfg(test)]

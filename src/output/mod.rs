@@ -1,4 +1,4 @@
-//! Formats of `immutable check`: one file each, all written from one report.
+//! Formats of `immutable check` and `scan`: one file each, all written from one report.
 //!
 //! A format only shows. Whether something fails is decided before it is chosen, so none of them can
 //! change the exit code; the only thing that can go wrong here is the writing itself. Entries are
@@ -6,6 +6,7 @@
 
 mod github;
 mod group;
+mod impact;
 mod json;
 mod junit;
 mod location;
@@ -21,7 +22,8 @@ use clap::ValueEnum;
 
 pub(crate) use shown::Shown;
 
-pub use report::{Entry, ExceptionNote, Outcome, Place, Report, Resource, Summary};
+pub use impact::{Impact, Part, Rejected};
+pub use report::{Entry, ExceptionNote, Outcome, Place, Report, Resource, Subject, Summary};
 
 /// How a report is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, ValueEnum)]

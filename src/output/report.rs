@@ -1,4 +1,4 @@
-//! What `immutable check` found, as data: every format is written from this and nothing else.
+//! What `check` or `scan` found, as data: every format is written from this and nothing else.
 
 use std::sync::Arc;
 
@@ -54,12 +54,31 @@ pub struct Resource {
 /// A place in the input, 1-based.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Place {
-    /// The path as given or found; `-` for standard input.
+    /// The path as given or found; `-` for standard input. For an object of a cluster what stands for one.
     pub file: Arc<str>,
-    /// line
+    /// line; 0 for an object of a cluster, which is no text
     pub line: u32,
     /// column, in characters
     pub column: u32,
+}
+
+impl Place {
+    /// An object of a cluster, or the cluster: nobody wrote a text there, but some formats want the name of one.
+    pub fn in_cluster(resource: Option<&Resource>) -> Self {
+        let file = match resource {
+            None => "kubernetes".to_owned(),
+            Some(Resource { kind, namespace, name, .. }) => {
+                let parts = ["kubernetes", namespace, kind, name];
+                parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/")
+            }
+        };
+        Self { file: file.into(), line: 0, column: 0 }
+    }
+
+    /// Whether it is one in a text.
+    pub fn is_in_text(&self) -> bool {
+        self.line > 0
+    }
 }
 
 /// Why a finding is excused.
@@ -118,12 +137,35 @@ pub struct Summary {
     pub error: u64,
 }
 
+/// What was judged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Subject {
+    /// Manifests, by `immutable check`.
+    #[default]
+    Manifests,
+    /// What runs in a cluster, by `immutable scan`.
+    Cluster,
+}
+
+impl Subject {
+    /// The command that judges it.
+    pub(super) fn command(self) -> &'static str {
+        match self {
+            Self::Manifests => "check",
+            Self::Cluster => "scan",
+        }
+    }
+}
+
 /// Everything that was found.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
+    /// What was judged.
+    pub subject: Subject,
     /// The counts; passes are counted also where they are not listed.
     pub summary: Summary,
-    /// In the order of the input, then of policies and rules; passes only if asked for.
+    /// In the order of the input, or the worst workloads of a cluster first, then of policies and rules; passes only if
+    /// asked for.
     pub entries: Vec<Entry>,
     /// Workloads that are in scope of no policy, which were not judged.
     pub unmatched: u64,

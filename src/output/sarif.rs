@@ -128,7 +128,8 @@ pub(super) fn write(report: &Report, options: &Options<'_>, out: &mut dyn Write)
     // The name stands before the last slash; what follows it would name a single run.
     write!(
         out,
-        "}}],\n  \"automationDetails\": {{\"id\": \"immutable-check/\"}},\n  \"columnKind\": \"unicodeCodePoints\",\n  \"results\": "
+        "}}],\n  \"automationDetails\": {{\"id\": \"immutable-{}/\"}},\n  \"columnKind\": \"unicodeCodePoints\",\n  \"results\": ",
+        report.subject.command()
     )?;
     let suppressing = report.entries.iter().any(|entry| entry.outcome == Outcome::Skip);
     let mut occurrences = HashMap::new();
@@ -192,6 +193,7 @@ fn location(place: &Place, resource: Option<&Resource>, about: &About) -> Locati
     Location {
         physical_location: PhysicalLocation {
             artifact_location: ArtifactLocation { uri: uri(&place.file) },
+            // Where there is no text, too: GitHub takes no location without a line.
             region: Region { start_line: place.line.max(1), start_column: place.column.max(1) },
         },
         logical_locations: logical.into_iter().collect(),
@@ -252,7 +254,7 @@ impl Room {
             message: Text {
                 text: format!(
                     "{} of {results} results were left out, failures last: a run holds {taken} at most. \
-                     Check fewer paths at a time, or use -o json.",
+                     Judge less at a time, or use -o json.",
                     results - taken,
                 ),
             },

@@ -4,7 +4,7 @@
 //! FILE:LINE  KIND NAMESPACE/NAME
 //!   fail  12  image-tag  container app  what is wrong  -> what to write
 //! ```
-//! The line of the heading is that of the first finding, so that a click on it leads somewhere useful.
+//! Without a place where what was judged is no text. The line of the heading is that of the first finding, so that a click on it leads somewhere useful.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -91,7 +91,7 @@ impl<'a> Row<'a> {
         Self {
             entry,
             marker: marker(entry),
-            line: entry.place.line.to_string(),
+            line: if entry.place.is_in_text() { entry.place.line.to_string() } else { String::new() },
             rule: entry.rule.map_or("unreadable", |rule| rule.id()),
             policy: entry.policy.as_deref().unwrap_or_default(),
             part: part(&entry.about),
@@ -151,7 +151,7 @@ impl Widths {
     /// Where the message begins.
     fn indent(&self) -> usize {
         let column = |width: usize| if width == 0 { 0 } else { width + 2 };
-        2 + MARKER + 2 + self.line + 2 + column(self.rule) + column(self.policy) + column(self.part)
+        2 + MARKER + 2 + column(self.line) + column(self.rule) + column(self.policy) + column(self.part)
     }
 }
 
@@ -172,8 +172,12 @@ impl Layout {
         // A pass is about the workload as a whole: there is nothing to look at.
         let findings = || group.iter().filter(|entry| entry.outcome != Outcome::Pass);
         let line = findings().map(|entry| entry.place.line).min().unwrap_or(first.place.line);
-        let place = format!("{}:{line}", Shown(file_name(&first.place.file)));
+        let file = Shown(file_name(&first.place.file));
+        let place = if first.place.is_in_text() { format!("{file}:{line}") } else { file.to_string() };
         match &first.resource {
+            Some(resource) if !first.place.is_in_text() => {
+                writeln!(out, "{}", self.paint.paint(BOLD, Named(resource)))?;
+            }
             Some(resource) => {
                 writeln!(out, "{}  {}", self.paint.paint(DIM, place), self.paint.paint(BOLD, Named(resource)))?;
             }
@@ -191,14 +195,11 @@ impl Layout {
 
     fn write_row(&self, row: &Row<'_>, widths: &Widths, below: bool, out: &mut dyn Write) -> io::Result<()> {
         let marker = self.paint.paint(row.style(), row.marker);
-        write!(
-            out,
-            "  {marker:MARKER$}  {:>width$}  {:rule$}",
-            row.line,
-            row.rule,
-            width = widths.line,
-            rule = widths.rule
-        )?;
+        write!(out, "  {marker:MARKER$}  ")?;
+        if widths.line > 0 {
+            write!(out, "{:>width$}  ", row.line, width = widths.line)?;
+        }
+        write!(out, "{:rule$}", row.rule, rule = widths.rule)?;
         for (text, width) in [(row.policy, widths.policy), (&row.part, widths.part)] {
             if width > 0 {
                 write!(out, "  {text:width$}")?;

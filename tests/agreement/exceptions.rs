@@ -202,7 +202,7 @@ fn workload(sort: Sort, image: &str) -> Value {
 }
 
 /// Where the container is.
-fn container<'a>(sort: Sort, object: &'a mut Value) -> Result<&'a mut Value> {
+fn container(sort: Sort, object: &mut Value) -> Result<&mut Value> {
     let pointer = match sort.names().0 {
         "Pod" => "/spec",
         "PodTemplate" => "/template/spec",

@@ -147,7 +147,7 @@ async fn alerts_fire_when_it_happens() -> Result<()> {
     .await?;
     // A namespace comes to match, with a pod in it that the policy would deny.
     cluster.kubectl(&["label", "namespace", "bank", "tier=web"], "").await?.success()?;
-    for alert in ["ImmutableViolationsGrew", "ImmutableManyDenials", "ImmutableCelErrors"] {
+    for alert in ["ImmutableViolationsGrew", "ImmutableManyDenials", "ImmutableCelErrors", "ImmutableKindUnwatched"] {
         wait_until(alert, GENEROUS, async || {
             be_denied(cluster).await?;
             fail_to_evaluate(cluster).await?;

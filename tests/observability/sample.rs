@@ -2,6 +2,7 @@
 //! are only recorded, a kind that cannot be watched, and an expression that fails.
 
 use anyhow::{Result, ensure};
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::OnceCell;
 
 use crate::support::{Cluster, GENEROUS, Operator, wait_until};
@@ -25,6 +26,11 @@ apiVersion: v1
 kind: Pod
 metadata: {name: good, namespace: shop}
 spec: {containers: [{name: main, image: "registry.example/web:1"}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: excused, namespace: shop}
+spec: {containers: [{name: main, image: "registry.example/web:latest"}]}
 ---
 apiVersion: v1
 kind: Pod
@@ -88,6 +94,7 @@ async fn happen() -> Result<(&'static Cluster, &'static Operator)> {
     // Pods cannot be created before the account of their namespace is there.
     wait_until("the workloads to be created", GENEROUS, async || apply(cluster, WORKLOADS).await).await?;
     apply(cluster, POLICIES).await?;
+    apply(cluster, &exception()?).await?;
     wait_until("a denial", GENEROUS, async || be_denied(cluster).await).await?;
     wait_until("a proof and findings", GENEROUS, async || {
         let refused = operator.metric("immutable_api_calls_total{code=\"403\",kind=\"PodTemplate\",verb=\"prove\"}");
@@ -97,6 +104,12 @@ async fn happen() -> Result<(&'static Cluster, &'static Operator)> {
             let of_shop = format!("{{{labels},resource_namespace=\"shop\",rule=\"image-tag\"}}");
             ensure!(operator.metric(&format!("immutable_violations{of_shop}")).await? > 0.5, "{policy} finds nothing");
         }
+        Ok(())
+    })
+    .await?;
+    wait_until("an exception to be in effect", GENEROUS, async || {
+        ensure!(operator.metric("immutable_exceptions{state=\"InEffect\"}").await? > 0.5, "none is");
+        ensure!(operator.metric("immutable_excused{policy=\"web\",rule=\"image-tag\"}").await? > 0.5, "none matches");
         Ok(())
     })
     .await?;
@@ -114,6 +127,20 @@ async fn happen() -> Result<(&'static Cluster, &'static Operator)> {
     })
     .await?;
     Ok((cluster, operator))
+}
+
+/// An exception of one workload that ends in ten days.
+fn exception() -> Result<String> {
+    let end = Timestamp::now().checked_add(SignedDuration::from_hours(240))?;
+    Ok(serde_json::json!({
+        "apiVersion": "immutable.dev/v1alpha1", "kind": "ImmutableException",
+        "metadata": {"name": "excused", "namespace": "shop"},
+        "spec": {
+            "rules": ["image-tag"], "workloads": {"kinds": ["Pod"], "names": ["excused"]},
+            "reason": "the vendor ships no releases", "expiresAt": end.to_string(),
+        },
+    })
+    .to_string())
 }
 
 async fn apply(cluster: &Cluster, manifests: &str) -> Result<()> {

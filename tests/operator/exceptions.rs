@@ -235,7 +235,7 @@ async fn the_status_says_whether_an_exception_counts_and_why_not() -> Result<()>
             "False",
             "PolicyNotFound",
         ),
-        ("unknown", 600, json!({"rules": ["image-tags"]}), "False", "InvalidException"),
+        ("unknown", 600, json!({"rules": ["image-tags"]}), "False", "Invalid"),
     ];
     for (name, seconds, more, ..) in &cases {
         namespace.create_object(&exception(name, *seconds, more).0).await.with_context(|| (*name).to_owned())?;

@@ -206,7 +206,7 @@ async fn a_policy_that_cannot_be_read_never_stops_the_others() -> Result<()> {
     let unreadable = Policy::create_from(namespace.requests(), cluster_policy("a-first", spec)).await?;
     let stored = unreadable.reports("Ready", "False", "InvalidPolicy").await?;
     let message = condition(&stored, "Ready")?["message"].to_string();
-    ensure!(message.contains("Future") && message.contains("upgrade the operator"), "{message}");
+    ensure!(message.contains("Future") && message.contains("upgrade immutable"), "{message}");
     let after = Policy::create_named(&other_namespace, "after", image_tag()).await?;
     after.enforced().await?;
     denied(other_namespace.requests().create(Effect::DryRun, &workload("Deployment", "web", BAD)).await?)?;

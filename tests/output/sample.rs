@@ -6,7 +6,7 @@ use immutable_core::evaluate::About;
 use immutable_core::policy::Enforcement;
 use immutable_core::rules::RuleId;
 use immutable_core::workload::ContainerType;
-use immutable_operator::output::{Entry, ExceptionNote, Outcome, Place, Report, Resource, Summary};
+use immutable_operator::output::{Entry, ExceptionNote, Outcome, Place, Report, Resource, Subject, Summary};
 
 /// Makes the entries of one workload.
 pub(crate) struct Workload {
@@ -111,7 +111,7 @@ pub(crate) fn report(resources: u64, pass: u64, entries: Vec<Entry>) -> Report {
         skip: of(Outcome::Skip),
         error: of(Outcome::Error),
     };
-    Report { summary, entries, unmatched: 0, others: 0 }
+    Report { summary, entries, ..Report::default() }
 }
 
 /// What a team sees on its first day: one policy, three workloads.
@@ -253,6 +253,18 @@ pub(crate) fn everything() -> Report {
 }
 
 /// Three workloads that nothing is wrong with.
+/// The same as found in a cluster, with a kind that may not be listed.
+pub(crate) fn in_cluster() -> Report {
+    let mut report = first_day();
+    report.entries.push(unreadable("", (0, 0), "apps/v1 DaemonSet cannot be listed: it is forbidden"));
+    let mut live = self::report(report.summary.resources, report.summary.pass, report.entries);
+    for entry in &mut live.entries {
+        entry.place = Place::in_cluster(entry.resource.as_deref());
+    }
+    live.subject = Subject::Cluster;
+    live
+}
+
 pub(crate) fn clean() -> Report {
     report(3, 39, Vec::new())
 }

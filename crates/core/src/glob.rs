@@ -59,7 +59,8 @@ impl Glob {
         matches(self.0.as_bytes(), text.as_bytes())
     }
 
-    /// The same pattern as RE2, see [`regex_source`].
+    /// The same pattern as RE2, without anchors and without a group around it: a concatenation, fit to stand between the
+    /// bars of an alternation.
     pub fn to_regex_source(&self) -> String {
         regex_source(&self.0, "[!-~]")
     }

@@ -5,10 +5,11 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::evaluate::{Certainty, Finding, evaluate};
-use crate::exception::{Exception, ExceptionId, InEffect};
+use crate::evaluate::{Certainty, Facts, Finding, Verdict, evaluate};
+use crate::exception::{Exception, ExceptionId, InEffect, Named};
 use crate::policy::{Enforcement, Policy, PolicyId};
 use crate::rules::{RuleId, Severity};
+use crate::workload::Workload;
 use crate::world::{Content, Judged, Object, Touched, WorkloadKey, World};
 
 /// What the policies say of one workload; only those that judge it.
@@ -23,6 +24,8 @@ struct WorkloadResult {
     excused: BTreeMap<(RuleId, ExceptionId), u64>,
     /// How many things could not be decided.
     errors: u64,
+    /// Whether admission would deny it, were every rule enforced.
+    rejected: bool,
 }
 
 impl WorkloadResult {
@@ -35,16 +38,11 @@ impl WorkloadResult {
         !self.is_compliant() || !self.excused.is_empty()
     }
 
-    /// Whether admission would reject the workload, were every rule enforced. It judges configuration by itself.
-    fn is_rejected(&self) -> bool {
-        self.findings.keys().any(|(rule, _)| *rule != RuleId::ImmutableConfig)
-    }
-
     /// Adds what this comes to, or with the other function takes it off.
     fn count(&self, change: impl Fn(&mut u64, u64), summary: &mut Summary) {
         change(&mut summary.workloads, 1);
         change(&mut summary.compliant, u64::from(self.is_compliant()));
-        change(&mut summary.rejected, u64::from(self.is_rejected()));
+        change(&mut summary.rejected, u64::from(self.rejected));
         change(&mut summary.errors, self.errors);
         for ((rule, _), count) in &self.findings {
             change(summary.findings.entry(*rule).or_default(), *count);
@@ -245,6 +243,7 @@ fn judge(world: &World, exceptions: &InEffect, key: &WorkloadKey, object: &Objec
             None => continue,
             Some(Told::Undecided(_)) => result.errors = 1,
             Some(Told::Judged(judged)) => {
+                result.rejected = judged.iter().any(Judgement::would_deny);
                 for Judgement { finding, enforcement, exception } in judged {
                     match (finding.certainty, exception) {
                         (_, Some(exception)) => {
@@ -283,27 +282,74 @@ pub struct Judgement {
     pub exception: Option<Arc<Exception>>,
 }
 
-/// What a policy says of an object; nothing where it does not judge it, or judges it as what it was made from.
-pub fn told(world: &World, exceptions: &InEffect, policy: &Policy, key: &WorkloadKey, object: &Object) -> Option<Told> {
+impl Judgement {
+    /// Whether admission would deny a create of the workload for it, were every rule enforced: it judges configuration
+    /// by itself, and what cannot be decided is no reason.
+    pub fn would_deny(&self) -> bool {
+        self.finding.certainty == Certainty::Broken
+            && self.exception.is_none()
+            && self.finding.rule != RuleId::ImmutableConfig
+    }
+}
+
+/// What one rule of a policy says of a workload; without judgements the rule holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RuleVerdict {
+    /// The rule.
+    pub rule: RuleId,
+    /// What happens when it is broken.
+    pub enforcement: Enforcement,
+    /// Every finding.
+    pub judgements: Vec<Judgement>,
+}
+
+/// Judges a workload in a namespace by every rule of a policy that has something to say of it, and tells which findings
+/// an exception excuses. `made_from` names what the workload was made from.
+pub fn verdicts(
+    policy: &Policy,
+    workload: &Workload,
+    namespace: &str,
+    made_from: &[Named<'_>],
+    facts: &Facts,
+    exceptions: &InEffect,
+) -> Vec<RuleVerdict> {
+    let of_rule = |Verdict { rule, enforcement, findings }| {
+        let judge = |finding| {
+            let exception = exceptions.excuse(&policy.id, namespace, workload, made_from, &finding).cloned();
+            Judgement { finding, enforcement, exception }
+        };
+        RuleVerdict { rule, enforcement, judgements: findings.into_iter().map(judge).collect() }
+    };
+    evaluate(policy, workload, namespace, facts).into_iter().map(of_rule).collect()
+}
+
+/// What a policy says of an object, rule by rule, or why it cannot be judged; nothing where the policy does not judge
+/// it, or judges it as what it was made from.
+pub fn told_by_rule(
+    world: &World,
+    exceptions: &InEffect,
+    policy: &Policy,
+    key: &WorkloadKey,
+    object: &Object,
+) -> Option<Result<Vec<RuleVerdict>, String>> {
     let workload = match (world.is_judged(policy, key, object), &object.content) {
         (Judged::No | Judged::ByItsOwner, _) => return None,
         (Judged::Itself, Content::Known(workload)) => workload,
-        (_, Content::Unreadable(why)) => return Some(Told::Undecided(why.clone())),
+        (_, Content::Unreadable(why)) => return Some(Err(why.clone())),
         (Judged::Itself | Judged::Unknown, _) => {
-            let why = "what it was made from is not known, and what it runs was not kept";
-            return Some(Told::Undecided(why.to_owned()));
+            return Some(Err("what it was made from is not known, and what it runs was not kept".to_owned()));
         }
     };
     let made_from = world.made_from(key, object);
-    let mut judged = Vec::new();
-    for verdict in evaluate(policy, workload, &key.namespace, world.facts()) {
-        for finding in verdict.findings {
-            let excuse = exceptions.excuse(&policy.id, &key.namespace, workload, &made_from, &finding);
-            let exception = excuse.cloned();
-            judged.push(Judgement { finding, enforcement: verdict.enforcement, exception });
-        }
-    }
-    Some(Told::Judged(judged))
+    Some(Ok(verdicts(policy, workload, &key.namespace, &made_from, world.facts(), exceptions)))
+}
+
+/// What a policy says of an object; nothing where it does not judge it, or judges it as what it was made from.
+pub fn told(world: &World, exceptions: &InEffect, policy: &Policy, key: &WorkloadKey, object: &Object) -> Option<Told> {
+    Some(match told_by_rule(world, exceptions, policy, key, object)? {
+        Ok(verdicts) => Told::Judged(verdicts.into_iter().flat_map(|verdict| verdict.judgements).collect()),
+        Err(why) => Told::Undecided(why),
+    })
 }
 
 #[cfg(test)]

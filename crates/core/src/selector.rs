@@ -1,5 +1,7 @@
 //! Label selectors, as Kubernetes defines them.
 
+mod parse;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;

@@ -312,6 +312,15 @@ impl World {
             .any(|policy| !policy.matching.selector.is_empty() || Kind::ALL.iter().any(|kind| !policy.judges(*kind)))
     }
 
+    /// Whether an object was made by a controller that is not known, and nothing of it was kept: it cannot be judged,
+    /// neither by itself nor as what it was made from.
+    pub fn has_strays(&self) -> bool {
+        let is_stray = |key: &WorkloadKey, object: &Object| {
+            object.content == Content::Made && self.owners(key, object).next().is_none()
+        };
+        self.objects().any(|(key, object)| is_stray(key, object))
+    }
+
     /// Every object with pods.
     pub fn objects(&self) -> impl Iterator<Item = (&WorkloadKey, &Object)> {
         self.objects.iter().map(|(key, object)| (&**key, object))

@@ -70,8 +70,8 @@ impl TagGlob {
         tag.bytes().all(is_tag_byte) && crate::glob::matches(self.0.as_bytes(), tag.as_bytes())
     }
 
-    /// The same pattern as RE2, see [`crate::glob::regex_source`]. It has no quotation mark, so it can stand in a raw
-    /// CEL string.
+    /// The same pattern as RE2, as [`crate::glob::Glob::to_regex_source`] has it. It has no quotation mark, so it can
+    /// stand in a raw CEL string.
     pub fn to_regex_source(&self) -> String {
         crate::glob::regex_source(&self.0, ".")
     }

@@ -304,3 +304,6 @@ fn targets(shape: &Shape, policy: &Policy) -> String {
     }
     format!("{owners}.map(a, {})[0]", all.join(" + "))
 }
+
+#[cfg(test)]
+mod tests;

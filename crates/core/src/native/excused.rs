@@ -88,3 +88,89 @@ fn identity(units: &Result<Vec<Unit>, String>) -> Option<String> {
     let unit = |unit: &Unit| (unit.admission_policy.name.clone(), unit.level.name(), serde_json::json!(unit.objects));
     Some(serde_json::json!(units.iter().map(unit).collect::<Vec<_>>()).to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use jiff::Timestamp;
+    use serde_json::json;
+
+    use super::super::tests::{draft, installation};
+    use super::super::{link, translate};
+    use super::*;
+    use crate::exception::{ExceptionId, WorkloadFilter};
+    use crate::rules::RuleId;
+
+    fn exceptions(namespace: &str, rules: &[RuleId], reason: &str) -> ByNamespace {
+        let exception = Exception {
+            id: ExceptionId { namespace: namespace.to_owned(), name: "legacy".to_owned() },
+            policies: Vec::new(),
+            rules: rules.to_vec(),
+            workloads: WorkloadFilter::default(),
+            images: Vec::new(),
+            containers: vec![reason.to_owned()],
+            reason: reason.to_owned(),
+            ticket: None,
+            created: None,
+            expires_at: Timestamp::UNIX_EPOCH,
+        };
+        [(namespace.to_owned(), vec![Arc::new(exception)])].into()
+    }
+
+    /// What policies of these namespaces and names come to, each with its exceptions: the names of what is compiled.
+    fn compiled(policies: &[(Option<&str>, &str, ByNamespace)]) -> Vec<Vec<String>> {
+        let settings = json!({"imageTag": {}, "privileged": {"enforcement": "Audit"}});
+        let parsed: Vec<Policy> = policies
+            .iter()
+            .map(|(namespace, name, _)| draft(*namespace, name, settings.clone()).validate().unwrap())
+            .collect();
+        let plain: Vec<Translation> = parsed.iter().map(|policy| translate(policy, &installation())).collect();
+        let honoured = parsed.iter().zip(&plain).zip(policies).filter(|(_, (.., exceptions))| !exceptions.is_empty());
+        let honoured: Vec<Honoured<'_>> =
+            honoured.map(|((policy, plain), (.., exceptions))| Honoured { policy, plain, exceptions }).collect();
+        let excused = excuse(&honoured, &installation());
+        let translated =
+            parsed.iter().zip(&plain).map(|(policy, plain)| (policy, excused.get(&policy.id).unwrap_or(plain)));
+        let linked = link(translated, &installation(), Timestamp::UNIX_EPOCH);
+        assert!(linked.policies.values().all(|compiled| compiled.error.is_none()));
+        parsed.iter().map(|policy| linked.policies[&policy.id].admission_policies.clone()).collect()
+    }
+
+    #[test]
+    fn tenants_with_equal_policies_share_what_is_compiled_with_all_their_exceptions() {
+        let tag = [RuleId::ImageTag];
+        let names = compiled(&[
+            (Some("bank"), "all", ByNamespace::new()),
+            (Some("shop"), "all", exceptions("shop", &tag, "a")),
+            (Some("web"), "other", exceptions("web", &tag, "b")),
+        ]);
+        assert_eq!(names[1], names[2]);
+        assert!(names[0].iter().any(|name| !names[1].contains(name)));
+        // What has no rule that is excused stays what it was.
+        let audited: Vec<_> = names[0].iter().filter(|name| name.contains("-audit-")).collect();
+        assert!(audited.iter().any(|name| names[1].contains(name)), "{names:?}");
+    }
+
+    #[test]
+    fn an_exception_of_one_policy_is_none_of_another() {
+        let tag = [RuleId::ImageTag];
+        let names = compiled(&[
+            (Some("shop"), "one", exceptions("shop", &tag, "a")),
+            (Some("shop"), "two", exceptions("shop", &tag, "b")),
+            (None, "three", exceptions("shop", &tag, "a")),
+            (None, "four", exceptions("shop", &tag, "b")),
+        ]);
+        let enforced = |policy: usize| names[policy].iter().find(|name| name.ends_with("-enforce-pod")).unwrap();
+        let different: std::collections::BTreeSet<_> = (0..4).map(enforced).collect();
+        // The third holds the same as the first, and is bound by itself.
+        assert_eq!(different.len(), 2, "{names:?}");
+        assert_eq!(enforced(0), enforced(2));
+    }
+
+    #[test]
+    fn what_concerns_no_rule_of_a_policy_changes_nothing() {
+        let plain = compiled(&[(None, "all", ByNamespace::new())]);
+        assert_eq!(compiled(&[(None, "all", exceptions("shop", &[RuleId::Probes], "a"))]), plain);
+    }
+}

@@ -135,9 +135,8 @@ fn rule_expression(shape: &Shape, rule: &EffectiveRule, excusing: bool) -> Vec<S
     let id = rule.rule.id();
     let tag = quote(&format!("[{id}] "));
     let mut lists = Vec::new();
-    let left = |list: &str, variable: &str, condition: String| match excusing {
-        true => unexcused(list, variable, rule.rule, &condition),
-        false => list.to_owned(),
+    let left = |list: &str, variable: &str, condition: String| {
+        if excusing { unexcused(list, variable, rule.rule, &condition) } else { list.to_owned() }
     };
     if shape.pod_spec("object").is_some() {
         if !rule.checks.images.is_empty() {

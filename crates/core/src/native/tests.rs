@@ -12,7 +12,7 @@ use crate::workload::Kind;
 
 type Cluster = BTreeMap<(NativeKind, String), Observed>;
 
-fn draft(namespace: Option<&str>, name: &str, rules: serde_json::Value) -> PolicyDraft {
+pub(super) fn draft(namespace: Option<&str>, name: &str, rules: serde_json::Value) -> PolicyDraft {
     PolicyDraft {
         id: PolicyId { namespace: namespace.map(ToOwned::to_owned), name: name.to_owned() },
         profile: Profile::None,
@@ -227,6 +227,6 @@ fn what_proves_is_written_after_what_it_proves() {
 }
 
 /// The installation whose objects the tests compile.
-fn installation() -> Installation {
+pub(super) fn installation() -> Installation {
     Installation { namespace: "immutable-system".to_owned(), owner: "immutable-operator-owner".to_owned() }
 }

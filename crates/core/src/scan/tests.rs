@@ -106,10 +106,12 @@ fn what_cannot_be_known_is_an_error_and_no_pass() {
     broken.content = Content::Unreadable("spec is a list".to_owned());
     let (of_nobody, mut made) = object(Kind::Pod, "orphan", 10, Some(99), "nginx");
     made.content = Content::Made;
+    assert!(!world.has_strays());
     for (key, object) in [(key, broken), (of_nobody, made)] {
         let touched = world.apply(Change::Workload(key, Some(object)));
         scan.update(&world, &InEffect::default(), &touched);
     }
+    assert!(world.has_strays());
     let summary = scan.summary(&id).unwrap();
     assert_eq!((summary.workloads, summary.compliant, summary.errors), (3, 0, 2));
 }
