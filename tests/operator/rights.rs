@@ -138,6 +138,7 @@ async fn the_operator_has_every_right_that_it_uses_and_uses_every_right_that_it_
     of_namespace.delete().await?;
     nothing_native(&namespace.client()).await?;
     operator.terminate().await?;
+    namespace.requests().delete(Effect::Real, &exception).await?.accepted()?;
     // The APIs of reports are never both written in one run.
     for (api, mode) in [(OPEN_REPORTS, "openreports"), (WG_POLICY, "wgpolicyk8s")] {
         reported(&cluster, &namespace, api, mode).await?;
