@@ -1,6 +1,5 @@
 //! Logs and metrics.
 
-mod announced;
 mod catalogue;
 mod posture;
 
@@ -62,6 +61,37 @@ struct Inner {
     posture: Posture,
     scan_seconds: HistogramVec,
     scanned: IntCounter,
+    reports: ReportMetrics,
+}
+
+/// What is counted of reports.
+struct ReportMetrics {
+    wanted: IntGauge,
+    capped: IntGauge,
+    writes: IntCounterVec,
+}
+
+impl ReportMetrics {
+    fn new(registry: &mut Catalogue) -> prometheus::Result<Self> {
+        let wanted = IntGauge::new("immutable_reports", "Reports that are wanted.")?;
+        let capped = IntGauge::new(
+            "immutable_reports_capped",
+            "Reports that leave something out, because there was too much to say.",
+        )?;
+        let writes = IntCounterVec::new(
+            Opts::new("immutable_report_writes_total", "Writes of reports, by verb and result."),
+            &["verb", "result"],
+        )?;
+        for verb in ["create", "update", "delete"] {
+            for result in ["success", "error"] {
+                writes.with_label_values(&[verb, result]).reset();
+            }
+        }
+        registry.register(Box::new(wanted.clone()))?;
+        registry.register(Box::new(capped.clone()))?;
+        registry.register(Box::new(writes.clone()))?;
+        Ok(Self { wanted, capped, writes })
+    }
 }
 
 /// How many series of violations there are at most: what is rarest beyond that is counted under no namespace.
@@ -125,6 +155,7 @@ impl Metrics {
         )?;
         let scanned =
             IntCounter::new("immutable_scan_workloads_total", "Workloads that were judged, again and again.")?;
+        let reports = ReportMetrics::new(&mut registry)?;
         registry.register(Box::new(violations.clone()))?;
         registry.register(Box::new(scan_seconds.clone()))?;
         registry.register(Box::new(scanned.clone()))?;
@@ -135,7 +166,6 @@ impl Metrics {
         registry.register(Box::new(api_calls.clone()))?;
         registry.register(Box::new(policies.clone()))?;
         registry.register(Box::new(native_objects.clone()))?;
-        announced::register(&mut registry)?;
         let posture = Posture::register(&mut registry)?;
         // Memory, processor time, open files: read from /proc when asked.
         #[cfg(target_os = "linux")]
@@ -152,6 +182,7 @@ impl Metrics {
             posture,
             scan_seconds,
             scanned,
+            reports,
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -204,6 +235,18 @@ impl Metrics {
             ];
             self.inner.violations.with_label_values(&labels).add(as_gauge(*count));
         }
+    }
+
+    /// How many reports are wanted, and how many of them leave something out.
+    pub fn reports(&self, wanted: usize, capped: usize) {
+        self.inner.reports.wanted.set(i64::try_from(wanted).unwrap_or(i64::MAX));
+        self.inner.reports.capped.set(i64::try_from(capped).unwrap_or(i64::MAX));
+    }
+
+    /// One write of a report.
+    pub fn report_write(&self, verb: &str, succeeded: bool) {
+        let result = if succeeded { "success" } else { "error" };
+        self.inner.reports.writes.with_label_values(&[verb, result]).inc();
     }
 
     /// How many exceptions there are of each state, and when the next ends.

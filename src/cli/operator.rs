@@ -21,6 +21,9 @@ pub(super) struct Arguments {
     /// Where health and metrics are served
     #[arg(long, value_name = "ADDRESS", value_parser = parse_address)]
     listen: Option<SocketAddr>,
+    /// Which reports are written, one for each workload with something to say
+    #[arg(long, value_enum, default_value_t)]
+    reports: operator::ReportsMode,
     /// How log lines are written
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
@@ -38,6 +41,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         namespace: arguments.namespace.clone(),
         owner: Some(arguments.owner.clone()),
         listen: arguments.listen,
+        reports: arguments.reports,
     };
     // One thread does: the work is waiting, and every thread costs memory.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

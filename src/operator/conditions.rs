@@ -38,6 +38,8 @@ pub(super) struct Seen<'a> {
     pub scan: Option<&'a Summary>,
     /// The kinds that cannot be watched, with the reason.
     pub unwatched: &'a [(&'a WorkloadKind, &'a str)],
+    /// Reason and message where reports lack something.
+    pub reports: Option<(&'static str, String)>,
     /// The kinds of configuration that a rule asks for and that are not known, with the reason.
     pub unknown_configs: &'a [(ConfigKind, &'a str)],
 }
@@ -151,7 +153,11 @@ fn scanned(seen: &Seen<'_>) -> Draft {
             let configs = seen.unknown_configs.iter().map(|(kind, why)| format!("v1 {}: {why}", kind.name()));
             ("False", "KindUnwatched", kinds.chain(configs).collect::<Vec<_>>().join("; "))
         }
-        Some(_) => ("True", "Scanned", "everything that carries pods is judged as it changes".to_owned()),
+        // What is judged is judged all the same.
+        Some(_) => match &seen.reports {
+            Some((reason, message)) => ("True", *reason, message.clone()),
+            None => ("True", "Scanned", "everything that carries pods is judged as it changes".to_owned()),
+        },
     };
     (ConditionType::Scanned, status, reason, message)
 }

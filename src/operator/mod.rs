@@ -7,6 +7,10 @@ mod exceptions;
 mod leader;
 mod proof;
 mod reconcile;
+mod report_queue;
+mod report_troubles;
+mod report_watch;
+mod reports;
 mod server;
 mod watch;
 mod workloads;
@@ -28,6 +32,9 @@ use crate::telemetry::Metrics;
 use cluster::Cluster;
 use leader::{Leadership, leads};
 use reconcile::Reconciler;
+use report_watch::ReportWatch;
+use reports::Reports;
+pub use reports::ReportsMode;
 use server::Health;
 use workloads::Workloads;
 pub use write::{WriteError, create_exception, set_suspension};
@@ -52,6 +59,8 @@ pub struct Settings {
     pub owner: Option<String>,
     /// Where health and metrics are served.
     pub listen: Option<SocketAddr>,
+    /// Which reports are written.
+    pub reports: ReportsMode,
 }
 
 /// Runs the operator until it is told to stop.
@@ -94,7 +103,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     }
     let writer = write::Writer::new(client.clone(), is_leading.clone(), owner.clone(), metrics.clone());
     let installation = Installation { namespace, owner: owner.clone() };
-    let reconciler = Reconciler::new(writer, metrics.clone(), installation.clone());
+    let reports = Reports::new(settings.reports, identity(), writer.clone(), metrics.clone(), installation.clone());
+    let reconciler = Reconciler::new(writer, metrics.clone(), installation.clone(), reports);
     tokio::select! {
         () = work(&client, &installation, is_leading, reconciler, &health, &metrics) => {}
         () = told_to_stop() => tracing::info!("stopping"),
@@ -133,7 +143,10 @@ async fn work(
     let mut events = watch::events(client, installation);
     let mut workloads = Workloads::new(client.clone());
     let mut cluster = Cluster::new(installation.clone());
+    let mut report_watch = ReportWatch::new(client, installation);
     let mut due = tokio::time::Instant::now();
+    // What is told of workloads goes on beside the passes, a little at a time.
+    let mut telling_due = due;
     loop {
         tokio::select! {
             event = events.next() => {
@@ -148,6 +161,15 @@ async fn work(
             change = workloads.next() => {
                 cluster.change(change);
                 due = due.min(tokio::time::Instant::now() + SETTLE);
+            }
+            event = report_watch.next() => {
+                reconciler.reports.apply(event);
+                telling_due = tokio::time::Instant::now();
+            }
+            () = reconciler.reports.finished() => telling_due = tokio::time::Instant::now(),
+            () = tokio::time::sleep_until(telling_due) => {
+                let next = if leads(&is_leading) { reconciler.tell(&cluster) } else { Duration::from_secs(10) };
+                telling_due = tokio::time::Instant::now() + next;
             }
             changed = is_leading.changed() => {
                 if changed.is_err() {
@@ -170,6 +192,7 @@ async fn work(
                         let is_scannable = cluster.world.missing(workloads.kinds()).is_empty();
                         let next = reconciler.pass(&mut cluster, is_scannable).await;
                         due = tokio::time::Instant::now() + next.min(Duration::from_secs(10));
+                        telling_due = tokio::time::Instant::now();
                     }
                 } else {
                     tracing::debug!(missing = ?cluster.missing(), "waiting for the first lists");

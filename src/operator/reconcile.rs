@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use super::cluster::{Cluster, KnownPolicy};
 use super::conditions::{Progress, Seen, status};
 use super::proof::{ProofState, Proofs, judge, target};
+use super::reports::Reports;
 use super::write::{WriteError, Writer};
 use crate::telemetry::Metrics;
 
@@ -63,6 +64,8 @@ pub(super) struct Reconciler {
     scanned: Option<Instant>,
     /// When the summary of each policy was last written.
     summarised: BTreeMap<PolicyId, Instant>,
+    /// What is told of workloads.
+    pub reports: Reports,
     /// When it was last looked whether statuses of exceptions have changed.
     exceptions_reported: Option<Instant>,
     /// When each policy was last not settled, with its exceptions.
@@ -86,7 +89,7 @@ impl Failure {
 
 impl Reconciler {
     /// A reconciler that writes through `writer`.
-    pub(super) fn new(writer: Writer, metrics: Metrics, installation: Installation) -> Self {
+    pub(super) fn new(writer: Writer, metrics: Metrics, installation: Installation, reports: Reports) -> Self {
         Self {
             writer,
             metrics,
@@ -99,6 +102,7 @@ impl Reconciler {
             scan: Scan::default(),
             scanned: None,
             summarised: BTreeMap::new(),
+            reports,
             exceptions_reported: None,
             unsettled: BTreeMap::new(),
         }
@@ -113,6 +117,12 @@ impl Reconciler {
         self.failed_passes = 0;
         self.scan = Scan::default();
         self.scanned = None;
+        self.reports.new_term();
+    }
+
+    /// Begins to write what is to be told of workloads; returns when to look again if nothing happens.
+    pub(super) fn tell(&mut self, cluster: &Cluster) -> Duration {
+        self.reports.step(cluster, &self.scan)
     }
 
     /// One pass; returns when the next is due if nothing happens. What runs is judged only when all of it is known.
@@ -179,6 +189,7 @@ impl Reconciler {
         let judged = self.scan.update(&cluster.world, &cluster.exceptions.in_effect, &touched);
         let everything = self.scanned.map(Instant::into_std);
         self.metrics.scanned(started.elapsed(), judged, &self.scan, &cluster.world, everything);
+        self.reports.touched(&touched, &self.scan);
     }
 
     fn count(&self, cluster: &Cluster, compilation: &Compilation) {
@@ -321,6 +332,7 @@ impl Reconciler {
     async fn report(&mut self, cluster: &mut Cluster, compilation: &Compilation, now: Timestamp) -> bool {
         let mut changed = Vec::new();
         self.summarised.retain(|id, _| cluster.policies.contains_key(id));
+        let troubles = self.reports.troubles(&self.scan);
         for (id, known) in &cluster.policies {
             // The custom kinds of other policies are no matter of this one.
             let declared = known.valid().map(Policy::custom_workloads).unwrap_or_default();
@@ -342,6 +354,7 @@ impl Reconciler {
                 proof: compiled.map_or(&ProofState::Pending, |compiled| self.proofs.state(id, compiled)),
                 scan: self.scanned.and_then(|_| self.scan.summary(id)),
                 unwatched: &unwatched,
+                reports: troubles.of(id),
                 unknown_configs: &unknown,
             };
             let mut status = status(known, &seen, now);

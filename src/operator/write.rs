@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use immutable_core::exception::ExceptionId;
 use immutable_core::native::{
-    Intent, NativeKind, NativeObject, Observed, Owner, Probe, SOURCE_ANNOTATION, probe_manifest,
+    INSTALLATION_LABEL, Intent, NativeKind, NativeObject, Observed, Owner, Probe, SOURCE_ANNOTATION, probe_manifest,
 };
 use immutable_core::policy::PolicyId;
+use immutable_core::report::{ReportApi, ReportId, ReportIntent};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::ClusterRole;
@@ -16,11 +17,12 @@ use kube::api::{
 };
 use kube::core::GroupVersionKind;
 use kube::{Client, Resource, ResourceExt};
-use serde::Serialize;
+use serde::{Deserialize as _, Serialize};
 use serde_json::Value;
 use tokio::sync::watch;
 
 use super::leader::{Leadership, writes_end};
+use super::report_watch::report_resource;
 use super::watch::native_resource;
 use crate::api::{ExceptionStatus, ImmutableException, PolicyStatus};
 use crate::telemetry::Metrics;
@@ -297,6 +299,89 @@ impl Writer {
         }
     }
 
+    /// Writes or deletes a report; returns it as it is stored.
+    ///
+    /// # Errors
+    /// It was not carried out; decide again.
+    pub(super) async fn write_report(&self, intent: &ReportIntent) -> Result<Option<(ReportApi, Value)>, WriteError> {
+        let stored = match intent {
+            ReportIntent::Create(id, manifest) => {
+                let (api, report, parameters) = (self.reports(id), object(manifest)?, post());
+                match self.call("create", id.api.kind(), api.create(&parameters, &report)).await {
+                    Err(WriteError::Refused(error)) if is_already_exists(&error) => {
+                        self.take_over(id, manifest).await?
+                    }
+                    created => created?,
+                }
+            }
+            ReportIntent::Replace { id, manifest, uid, resource_version } => {
+                self.replace_report(id, manifest, Some(uid.clone()), Some(resource_version.clone())).await?
+            }
+            ReportIntent::Delete { id, uid, resource_version } => {
+                let parameters = DeleteParams {
+                    preconditions: Some(Preconditions {
+                        uid: Some(uid.clone()),
+                        resource_version: Some(resource_version.clone()),
+                    }),
+                    ..DeleteParams::default()
+                };
+                let deleted = self.call("delete", id.api.kind(), self.reports(id).delete(&id.name, &parameters)).await;
+                return match deleted {
+                    Err(WriteError::Refused(error)) if is_not_found(&error) => Ok(None),
+                    deleted => deleted.map(|_| None),
+                };
+            }
+        };
+        let (ReportIntent::Create(id, _) | ReportIntent::Replace { id, .. } | ReportIntent::Delete { id, .. }) = intent;
+        Ok(serde_json::to_value(stored).ok().map(|stored| (id.api, stored)))
+    }
+
+    /// A report that is there and is not seen as ours has lost its labels, or is another installation's.
+    async fn take_over(&self, id: &ReportId, manifest: &Value) -> Result<DynamicObject, WriteError> {
+        let stored = self.call("get", id.api.kind(), self.reports(id).get(&id.name)).await?;
+        let ours = manifest["metadata"]["labels"][INSTALLATION_LABEL].as_str();
+        let installation = stored.labels().get(INSTALLATION_LABEL).map(String::as_str);
+        if installation.is_some() && installation != ours {
+            return Err(WriteError::NotOurs { kind: id.api.kind(), name: id.name.clone() });
+        }
+        self.replace_report(id, manifest, stored.metadata.uid, stored.metadata.resource_version).await
+    }
+
+    /// Replaces exactly the version of a report that was seen.
+    async fn replace_report(
+        &self,
+        id: &ReportId,
+        manifest: &Value,
+        uid: Option<String>,
+        resource_version: Option<String>,
+    ) -> Result<DynamicObject, WriteError> {
+        let mut report = object(manifest)?;
+        report.metadata.uid = uid;
+        report.metadata.resource_version = resource_version;
+        let parameters = post();
+        self.call("update", id.api.kind(), self.reports(id).replace(&id.name, &parameters, &report)).await
+    }
+
+    fn reports(&self, id: &ReportId) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), &id.namespace, &report_resource(id.api))
+    }
+
+    /// Tells an Event, unless it was told before: its name is made of what it says.
+    ///
+    /// # Errors
+    /// It was not told.
+    pub(super) async fn create_event(&self, manifest: Value) -> Result<(), WriteError> {
+        let event = object(&manifest)?;
+        let gvk = GroupVersionKind::gvk("events.k8s.io", "v1", "Event");
+        let resource = ApiResource::from_gvk_with_plural(&gvk, "events");
+        let namespace = event.metadata.namespace.clone().unwrap_or_default();
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &namespace, &resource);
+        match self.call("create", "Event", api.create(&post(), &event)).await {
+            Err(WriteError::Refused(error)) if is_already_exists(&error) => Ok(()),
+            result => result.map(|_| ()),
+        }
+    }
+
     fn native(&self, kind: NativeKind) -> Api<DynamicObject> {
         Api::all_with(self.client.clone(), &native_resource(kind))
     }
@@ -328,6 +413,19 @@ async fn within_deadline<T>(future: impl Future<Output = kube::Result<T>>) -> Re
 fn is_owned_by(object: &DynamicObject, owner: &Owner) -> bool {
     matches!(object.owner_references(), [only] if only.uid == owner.uid && only.name == owner.name
         && only.controller != Some(true) && only.block_owner_deletion != Some(true))
+}
+
+fn post() -> PostParams {
+    PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() }
+}
+
+/// A manifest of ours as it travels.
+fn object(manifest: &Value) -> Result<DynamicObject, WriteError> {
+    DynamicObject::deserialize(manifest).map_err(|error| WriteError::Refused(Box::new(kube::Error::SerdeError(error))))
+}
+
+fn is_already_exists(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.is_already_exists())
 }
 
 fn is_not_found(error: &kube::Error) -> bool {

@@ -13,6 +13,8 @@ mod policies;
 mod process;
 mod proof;
 mod repair;
+mod report_races;
+mod reports;
 mod rights;
 mod scan;
 mod system;

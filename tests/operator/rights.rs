@@ -6,8 +6,9 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::policies::{Native, Policy, nothing_native};
-use crate::support::{Cluster, Effect, GENEROUS, Operator, wait_until};
-use crate::workloads::image_tag;
+use crate::reports::{OPEN_REPORTS, WG_POLICY, reports};
+use crate::support::{Cluster, Effect, GENEROUS, Operator, TestNamespace, install_report_crds, wait_until};
+use crate::workloads::{BAD, image_tag, workload};
 
 const ACCOUNT: &str = "system:serviceaccount:immutable-system:immutable-operator";
 
@@ -68,6 +69,40 @@ async fn used(cluster: &Cluster) -> Result<BTreeSet<Right>> {
     Ok(ours.chain(&created).filter_map(right).collect())
 }
 
+/// Has an operator write, change, take back and remove a report.
+async fn reported(cluster: &Cluster, namespace: &TestNamespace, api: (&str, &str, &str), mode: &str) -> Result<()> {
+    install_report_crds(cluster, api.0).await?;
+    // The API server may still enforce what was just deleted.
+    wait_until("the Deployment to be let in", GENEROUS, async || {
+        namespace.create_object(&workload("Deployment", mode, BAD)).await
+    })
+    .await?;
+    let mut operator = Operator::launch_with_flags(cluster, &["--reports", mode]).await?;
+    let policy =
+        Policy::create_named(namespace, mode, json!({"enforcement": "Warn", "rules": {"imageTag": {}}})).await?;
+    let report = async |warnings: Option<u64>| {
+        wait_until(&format!("a report with {warnings:?} warnings"), GENEROUS, async || {
+            let stored = reports(&namespace.client(), api, Some(namespace.name())).await?;
+            let seen = stored.first().map(|report| report["summary"]["warn"].as_u64().unwrap_or_default());
+            let labelled = stored.first().is_none_or(|report| report["metadata"]["labels"].is_object());
+            ensure!(seen == warnings && labelled, "{stored:?}");
+            Ok(stored.into_iter().next().unwrap_or_default())
+        })
+        .await
+    };
+    report(Some(1)).await?;
+    policy.edit(json!({"rules": {"imageDigest": {}}})).await?;
+    let stored = report(Some(2)).await?;
+    let without_labels = kube::api::Patch::Merge(json!({"metadata": {"labels": null}}));
+    namespace.requests().patch(Effect::Real, &stored, &without_labels, None).await?.accepted()?;
+    report(Some(2)).await?;
+    policy.delete().await?;
+    report(None).await?;
+    namespace.requests().delete(Effect::Real, &workload("Deployment", mode, BAD)).await?.accepted()?;
+    operator.terminate().await?;
+    Ok(())
+}
+
 #[tokio::test]
 async fn the_operator_has_every_right_that_it_uses_and_uses_every_right_that_it_has() -> Result<()> {
     let cluster = Cluster::start().await?;
@@ -103,6 +138,11 @@ async fn the_operator_has_every_right_that_it_uses_and_uses_every_right_that_it_
     of_namespace.delete().await?;
     nothing_native(&namespace.client()).await?;
     operator.terminate().await?;
+    namespace.requests().delete(Effect::Real, &exception).await?.accepted()?;
+    // The APIs of reports are never both written in one run.
+    for (api, mode) in [(OPEN_REPORTS, "openreports"), (WG_POLICY, "wgpolicyk8s")] {
+        reported(&cluster, &namespace, api, mode).await?;
+    }
 
     let (granted, used) = (granted()?, used(&cluster).await?);
     let missing: Vec<&Right> = used.difference(&granted).collect();

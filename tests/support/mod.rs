@@ -19,7 +19,7 @@ pub(crate) use {
     cluster::Cluster,
     kubectl::Output,
     namespace::TestNamespace,
-    operator::{BINARY, Operator, Response, install_crds, install_rights},
+    operator::{BINARY, Operator, Response, install_crds, install_report_crds, install_rights},
     requests::{Answer, Effect, Requests},
     supervisor::binary,
     waiting::{GENEROUS, wait_until},

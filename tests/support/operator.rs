@@ -82,7 +82,15 @@ impl Operator {
     /// # Errors
     /// When it does not start, with its log.
     pub(crate) async fn launch(cluster: &Cluster) -> Result<Self> {
-        Self::launch_with(cluster, &Self::kubeconfig(cluster).await?).await
+        Self::launch_with_flags(cluster, &[]).await
+    }
+
+    /// The same with more flags, such as `--reports=none`.
+    ///
+    /// # Errors
+    /// When it does not start, with its log.
+    pub(crate) async fn launch_with_flags(cluster: &Cluster, flags: &[&str]) -> Result<Self> {
+        Self::launch_process(cluster, &Self::kubeconfig(cluster).await?, flags).await
     }
 
     /// A kubeconfig with the rights of the operator's account.
@@ -98,6 +106,10 @@ impl Operator {
     /// # Errors
     /// When it does not start, with its log.
     pub(crate) async fn launch_with(cluster: &Cluster, config: &Value) -> Result<Self> {
+        Self::launch_process(cluster, config, &[]).await
+    }
+
+    async fn launch_process(cluster: &Cluster, config: &Value, flags: &[&str]) -> Result<Self> {
         // The control plane removes its directory at its end, whatever happens to the tests.
         let directory = cluster.directory().join(format!("operator-{}", NUMBER.fetch_add(1, Ordering::Relaxed)));
         tokio::fs::create_dir_all(&directory).await?;
@@ -106,6 +118,7 @@ impl Operator {
         let (stdout, stderr) = (directory.join("stdout"), directory.join("stderr"));
         let process = Command::new(BINARY)
             .args(["operator", "--listen", "127.0.0.1:0", "--log-format", "json"])
+            .args(flags)
             .env("KUBECONFIG", &kubeconfig)
             .env_remove("RUST_LOG")
             .stdin(Stdio::null())
@@ -270,6 +283,18 @@ pub(crate) async fn install_crds(cluster: &Cluster) -> Result<()> {
         .await?;
     }
     Ok(())
+}
+
+/// Applies the CRDs of an API of reports, `openreports.io` or `wgpolicyk8s.io`, and waits until they are served.
+///
+/// # Errors
+/// When the API server refuses them.
+pub(crate) async fn install_report_crds(cluster: &Cluster, group: &str) -> Result<()> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/data/reports/{group}.yaml"));
+    let crds = tokio::fs::read_to_string(&file).await.with_context(|| format!("read {}", file.display()))?;
+    cluster.kubectl(&["apply", "--server-side", "--filename=-"], &crds).await?.success()?;
+    let arguments = ["wait", "--for=condition=Established", "--timeout=120s", "--filename=-"];
+    cluster.kubectl(&arguments, &crds).await?.success().map(|_| ())
 }
 
 /// Applies `deploy/rbac.yaml`.

@@ -5,12 +5,14 @@
 //! API server evaluates by itself.
 
 pub mod evaluate;
+pub mod event;
 pub mod exception;
 pub mod glob;
 pub mod image;
 pub mod native;
 pub mod policy;
 pub mod references;
+pub mod report;
 pub mod rules;
 pub mod scan;
 pub mod schema;

@@ -1,5 +1,6 @@
 //! What runs in the cluster, judged: kept up to date change by change, never from the start unless everything changed.
 
+use std::cmp::Reverse;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use crate::evaluate::{Certainty, Facts, Finding, Verdict, evaluate};
 use crate::exception::{Exception, ExceptionId, InEffect, Named};
 use crate::policy::{Enforcement, Policy, PolicyId};
-use crate::rules::RuleId;
+use crate::rules::{RuleId, Severity};
 use crate::workload::Workload;
 use crate::world::{Content, Judged, Object, Touched, WorkloadKey, World};
 
@@ -30,6 +31,11 @@ struct WorkloadResult {
 impl WorkloadResult {
     fn is_compliant(&self) -> bool {
         self.findings.is_empty() && self.errors == 0
+    }
+
+    /// Whether there is anything to tell: a finding, excused or not, or something that cannot be decided.
+    fn tells(&self) -> bool {
+        !self.is_compliant() || !self.excused.is_empty()
     }
 
     /// Adds what this comes to, or with the other function takes it off.
@@ -65,6 +71,15 @@ pub struct Summary {
     pub findings: BTreeMap<RuleId, u64>,
     /// Findings that are excused, by rule.
     pub excused: BTreeMap<RuleId, u64>,
+}
+
+/// How bad it is about a workload; the worse, the greater.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Badness {
+    enforced: bool,
+    severity: Option<Reverse<Severity>>,
+    undecided: u64,
+    findings: u64,
 }
 
 /// Findings of a rule of a policy at a level in a namespace.
@@ -161,8 +176,41 @@ impl Scan {
 
     /// The workloads that have anything to tell: a finding, excused or not, or something that cannot be decided.
     pub fn with_something_to_tell(&self) -> impl Iterator<Item = &WorkloadKey> {
-        let tells = |result: &WorkloadResult| !result.is_compliant() || !result.excused.is_empty();
-        self.results.iter().filter(move |(_, results)| results.values().any(tells)).map(|(key, _)| key)
+        let tells = |results: &Results| results.values().any(WorkloadResult::tells);
+        self.results.iter().filter(move |(_, results)| tells(results)).map(|(key, _)| key)
+    }
+
+    /// How bad it is about a workload; none where there is nothing to tell of it.
+    pub fn badness(&self, key: &WorkloadKey) -> Option<Badness> {
+        let results = self.results.get(key)?;
+        let findings = || results.values().flat_map(|result| &result.findings);
+        let badness = Badness {
+            enforced: findings().any(|((_, enforcement), _)| *enforcement == Enforcement::Enforce),
+            severity: findings().map(|((rule, _), _)| Reverse(rule.document().severity)).max(),
+            undecided: results.values().map(|result| result.errors).sum(),
+            findings: findings().map(|(_, count)| count).sum(),
+        };
+        results.values().any(WorkloadResult::tells).then_some(badness)
+    }
+
+    /// The policies that have anything to tell of a workload.
+    pub fn concerns(&self, key: &WorkloadKey) -> impl Iterator<Item = &PolicyId> {
+        let results = self.results.get(key).into_iter().flatten();
+        results.filter(|(_, result)| result.tells()).map(|(id, _)| id)
+    }
+
+    /// The policies whose rules at Enforce or Warn a workload breaks, with the findings of each rule.
+    pub fn broken(&self, key: &WorkloadKey) -> impl Iterator<Item = (&PolicyId, BTreeMap<RuleId, u64>)> {
+        let results = self.results.get(key).into_iter().flatten();
+        results.filter_map(|(id, result)| {
+            let mut rules = BTreeMap::new();
+            for ((rule, enforcement), count) in &result.findings {
+                if *enforcement > Enforcement::Audit {
+                    *rules.entry(*rule).or_default() += count;
+                }
+            }
+            (!rules.is_empty()).then_some((id, rules))
+        })
     }
 
     /// The workloads that an exception excuses from something; none for one that matches nothing.

@@ -12,7 +12,7 @@ mod excuse;
 mod excused;
 mod expression;
 mod message;
-mod names;
+pub(crate) mod names;
 mod objects;
 mod plan;
 mod shape;

@@ -66,7 +66,9 @@ fn means_latest(image: &str) -> bool {
 }
 
 fn requests_from_limits(resources: &mut Resources) {
-    resources.requests.extend(resources.limits.iter().cloned());
+    for name in resources.limits.iter() {
+        resources.requests.insert(name);
+    }
 }
 
 /// `DefaultPodLevelResources` of `pkg/api/pod/util.go`: a pod with resources of its own gets requests from its
@@ -82,7 +84,7 @@ fn pod_requests_from_containers(pod: &mut PodSpec) {
             .chain(&pod.init_containers)
             .any(|container| container.resources.requests.contains(name));
         if requested || pod.resources.limits.contains(name) {
-            pod.resources.requests.insert(name.to_owned());
+            pod.resources.requests.insert(name);
         }
     }
 }

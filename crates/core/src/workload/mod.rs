@@ -330,6 +330,7 @@ where
     let mut spec = PodSpec::deserialize(node).map_err(|error| field::<T>(&pointer, &error))?;
     check_restart_policies(&spec, &pointer)?;
     defaults::fill_in(kind, &mut spec);
+    spec.shrink();
     Ok(PodTemplate { pointer, spec })
 }
 

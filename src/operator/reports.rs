@@ -1,0 +1,543 @@
+//! Reports and Events: what is to be told of each workload, written a little at a time beside everything else.
+//!
+//! No report is kept: what is stored is known by its digest, and what it should say is made when its turn comes.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use immutable_core::event::{Marks, Telling, notices, written};
+use immutable_core::exception::ExceptionId;
+use immutable_core::native::Installation;
+use immutable_core::report::{ReportApi, ReportId, ReportIntent, digest, report};
+use immutable_core::scan::Scan;
+use immutable_core::world::{Touched, WorkloadKey, World};
+use jiff::Timestamp;
+use serde_json::Value;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::cluster::{Change, Cluster};
+use super::report_queue::{Queue, Urgency, Work};
+use super::report_troubles::Troubles;
+use super::report_watch::{ReportEvent, Stored, narrow};
+use super::write::{WriteError, Writer};
+use crate::telemetry::Metrics;
+
+/// How long a step takes at most, before other events have their turn.
+const STEP: Duration = Duration::from_millis(20);
+/// When the next step is due where nothing is to be done.
+const IDLE: Duration = Duration::from_secs(30);
+/// How long a report that vanished is waited for: its workload may be going, too, and be seen a moment later.
+const VANISHED: Duration = Duration::from_secs(1);
+/// When a report of another installation is looked at again.
+const FOREIGN: Duration = Duration::from_secs(600);
+/// How often the ends of exceptions are looked at.
+const EXPIRY_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Which reports are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum ReportsMode {
+    /// openreports if it is served, else wgpolicyk8s, else none
+    #[default]
+    Auto,
+    /// `Report` of openreports.io/v1alpha1
+    #[value(name = "openreports")]
+    OpenReports,
+    /// `PolicyReport` of wgpolicyk8s.io/v1alpha2
+    #[value(name = "wgpolicyk8s")]
+    WgPolicy,
+    /// no reports; those that were written are removed
+    None,
+}
+
+/// A report as it is stored.
+struct Known {
+    stored: Stored,
+    /// What we asked for when the API server stored this: an older CRD may leave fields out, and is not fought with.
+    asked: Option<[u8; 16]>,
+}
+
+/// A workload of which something is told.
+struct Told {
+    uid: String,
+    /// What Events told of it, where that is known beside its report.
+    events: Option<Marks>,
+}
+
+/// What a task has done.
+struct Done {
+    work: Work,
+    /// The verb of a write of a report, and the report.
+    write: Option<(&'static str, ReportId)>,
+    asked: [u8; 16],
+    events: Option<Marks>,
+    result: Result<Option<(ReportId, Stored)>, WriteError>,
+}
+
+/// What is to be written about one thing.
+struct Job {
+    work: Work,
+    events: Vec<Value>,
+    marks: Option<Marks>,
+    asked: [u8; 16],
+    intent: Option<ReportIntent>,
+}
+
+/// All of it.
+pub(super) struct Reports {
+    mode: ReportsMode,
+    installation: Installation,
+    instance: String,
+    writer: Writer,
+    metrics: Metrics,
+    /// The APIs that are served; none before that was looked at.
+    served: Option<BTreeSet<ReportApi>>,
+    /// Those whose reports are all known.
+    complete: BTreeSet<ReportApi>,
+    /// Those whose reports cannot be watched, and why.
+    refused: BTreeMap<ReportApi, String>,
+    known: BTreeMap<ReportId, Known>,
+    told: BTreeMap<Arc<WorkloadKey>, Told>,
+    /// The same by uid.
+    by_uid: HashMap<String, Arc<WorkloadKey>>,
+    capped: BTreeSet<Arc<WorkloadKey>>,
+    /// The exceptions whose end was told, with that end.
+    expiring: BTreeMap<ExceptionId, Timestamp>,
+    looked_at_expiry: Option<Instant>,
+    queue: Queue,
+    tasks: JoinSet<Done>,
+    ended: Vec<Done>,
+    /// Whether what runs has been judged in this term.
+    scanned: bool,
+    /// Whether everything must be looked at.
+    stale: bool,
+}
+
+impl Reports {
+    /// Nothing yet.
+    pub(super) fn new(mode: ReportsMode, instance: String, writer: Writer, metrics: Metrics, of: Installation) -> Self {
+        Self {
+            mode,
+            installation: of,
+            instance,
+            writer,
+            metrics,
+            served: None,
+            complete: BTreeSet::new(),
+            refused: BTreeMap::new(),
+            known: BTreeMap::new(),
+            told: BTreeMap::new(),
+            by_uid: HashMap::new(),
+            capped: BTreeSet::new(),
+            expiring: BTreeMap::new(),
+            looked_at_expiry: None,
+            queue: Queue::new(Instant::now()),
+            tasks: JoinSet::new(),
+            ended: Vec::new(),
+            scanned: false,
+            stale: false,
+        }
+    }
+
+    /// Forgets what an earlier term had to do; what is stored is known all the time.
+    pub(super) fn new_term(&mut self) {
+        self.queue.clear();
+        self.told.clear();
+        self.by_uid.clear();
+        self.capped.clear();
+        self.expiring.clear();
+        self.looked_at_expiry = None;
+        self.scanned = false;
+    }
+
+    /// Takes in what the watches of reports tell.
+    pub(super) fn apply(&mut self, event: ReportEvent) {
+        let now = Instant::now();
+        match event {
+            ReportEvent::Served(served) => {
+                if self.served.as_ref() != Some(&served) {
+                    self.known.retain(|id, _| served.contains(&id.api));
+                    self.complete.retain(|api| served.contains(api));
+                    self.refused.retain(|api, _| served.contains(api));
+                    self.served = Some(served);
+                    tracing::info!(api = self.wanted().map_or("none", ReportApi::group), "reports");
+                    self.stale = true;
+                }
+            }
+            ReportEvent::Change(api, Change::Failed(why)) => drop(self.refused.insert(api, why)),
+            ReportEvent::Change(api, Change::Reset(reports)) => {
+                let mut before = std::mem::take(&mut self.known);
+                for (id, stored) in reports {
+                    let known = before.remove(&id).filter(|known| known.stored.digest == stored.digest);
+                    self.known.insert(id, Known { stored, asked: known.and_then(|known| known.asked) });
+                }
+                self.known.extend(before.into_iter().filter(|(id, _)| id.api != api));
+                self.complete.insert(api);
+                self.refused.remove(&api);
+                self.stale = true;
+            }
+            ReportEvent::Change(_, Change::Apply((id, stored))) => {
+                if self.take_in(&id, stored, None) {
+                    self.look_at(id, now);
+                }
+            }
+            ReportEvent::Change(_, Change::Delete((id, stored))) => {
+                if self.known.get(&id).is_some_and(|known| known.stored.uid == stored.uid) {
+                    self.known.remove(&id);
+                    if let Some(key) = self.claimed_by(&id) {
+                        self.queue.push_later(Work::Tell(Arc::clone(key)), VANISHED, now);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes in a version of a report unless a newer one is known; returns whether it says something new.
+    fn take_in(&mut self, id: &ReportId, stored: Stored, asked: Option<[u8; 16]>) -> bool {
+        match self.known.get_mut(id) {
+            Some(known) if known.stored.uid == stored.uid => {
+                if version(&stored) < version(&known.stored) {
+                    return false;
+                }
+                let is_other = known.stored.digest != stored.digest;
+                if is_other || asked.is_some() {
+                    known.asked = asked;
+                }
+                known.stored = stored;
+                is_other
+            }
+            _ => {
+                self.known.insert(id.clone(), Known { stored, asked });
+                true
+            }
+        }
+    }
+
+    /// Has a report looked at that somebody has written.
+    fn look_at(&mut self, id: ReportId, now: Instant) {
+        if !self.scanned {
+            return;
+        }
+        let work = self.claimed_by(&id).map(|key| Work::Tell(Arc::clone(key)));
+        self.queue.push(work.unwrap_or(Work::Remove(id)), Urgency::Outdated, now);
+    }
+
+    /// The API that reports are wanted in; none where there is none.
+    fn wanted(&self) -> Option<ReportApi> {
+        let is_served = |api: &ReportApi| self.served.as_ref().is_some_and(|served| served.contains(api));
+        match self.mode {
+            ReportsMode::Auto => ReportApi::ALL.into_iter().find(is_served),
+            ReportsMode::OpenReports => Some(ReportApi::OpenReports).filter(is_served),
+            ReportsMode::WgPolicy => Some(ReportApi::WgPolicy).filter(is_served),
+            ReportsMode::None => None,
+        }
+    }
+
+    /// The workload that a report is wanted for.
+    fn claimed_by(&self, id: &ReportId) -> Option<&Arc<WorkloadKey>> {
+        let key = self.by_uid.get(id.workload_uid()?)?;
+        (self.wanted() == Some(id.api) && key.namespace == id.namespace).then_some(key)
+    }
+
+    /// Something was judged again.
+    pub(super) fn touched(&mut self, touched: &Touched, scan: &Scan) {
+        self.scanned = true;
+        self.stale |= touched.all;
+        let now = Instant::now();
+        for key in &touched.workloads {
+            let badness = scan.badness(key);
+            if let Some((key, _)) = self.told.get_key_value(key) {
+                let key = Arc::clone(key);
+                self.queue.push(Work::Tell(key), badness.map_or(Urgency::Outdated, Urgency::Of), now);
+            } else if let Some(badness) = badness {
+                self.queue.push(Work::Tell(Arc::new(key.clone())), Urgency::Of(badness), now);
+            }
+        }
+    }
+
+    /// Has everything looked at that should be told and everything that was.
+    fn look_at_all(&mut self, scan: &Scan, world: &World) {
+        let now = Instant::now();
+        let mut before = std::mem::take(&mut self.told);
+        self.by_uid.clear();
+        for key in scan.with_something_to_tell() {
+            let (Some(object), Some(badness)) = (world.object(key), scan.badness(key)) else { continue };
+            let (key, told) = match before.remove_entry(key) {
+                Some((key, told)) if told.uid == object.uid => (key, told),
+                _ => (Arc::new(key.clone()), Told { uid: object.uid.clone(), events: None }),
+            };
+            self.by_uid.insert(told.uid.clone(), Arc::clone(&key));
+            self.queue.push(Work::Tell(Arc::clone(&key)), Urgency::Of(badness), now);
+            self.told.insert(key, told);
+        }
+        self.capped.retain(|key| self.told.contains_key(key));
+        let unclaimed: Vec<ReportId> = self.known.keys().filter(|id| self.claimed_by(id).is_none()).cloned().collect();
+        for id in unclaimed {
+            self.queue.push(Work::Remove(id), Urgency::Outdated, now);
+        }
+    }
+
+    /// Waits until something that is under way has ended.
+    pub(super) async fn finished(&mut self) {
+        match self.tasks.join_next().await {
+            Some(Ok(done)) => self.ended.push(done),
+            Some(Err(error)) => tracing::error!(%error, "a write of a report has broken off"),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Begins what may be begun now; returns when the next step is due if nothing happens.
+    pub(super) fn step(&mut self, cluster: &Cluster, scan: &Scan) -> Duration {
+        let started = Instant::now();
+        for done in std::mem::take(&mut self.ended) {
+            self.end(done, started);
+        }
+        let is_known = |api: ReportApi| self.complete.contains(&api) || self.refused.contains_key(&api);
+        if self.served.is_none() || !self.scanned || !self.wanted().is_none_or(is_known) {
+            return IDLE;
+        }
+        if std::mem::take(&mut self.stale) {
+            self.look_at_all(scan, &cluster.world);
+        }
+        self.look_at_expiry(cluster, started);
+        let next = loop {
+            match self.queue.pop(Instant::now()) {
+                Err(next) => break next.unwrap_or(IDLE).min(EXPIRY_INTERVAL),
+                Ok(work) => match self.decide(&work, cluster, scan) {
+                    Some(job) => self.begin(job),
+                    None => self.queue.done(&work),
+                },
+            }
+            if started.elapsed() >= STEP {
+                break Duration::ZERO;
+            }
+        };
+        let wanted = if self.wanted().is_some() { self.told.len() } else { 0 };
+        self.metrics.reports(wanted, self.capped.len());
+        next
+    }
+
+    fn look_at_expiry(&mut self, cluster: &Cluster, now: Instant) {
+        if self.looked_at_expiry.is_some_and(|looked| now.duration_since(looked) < EXPIRY_INTERVAL) {
+            return;
+        }
+        self.looked_at_expiry = Some(now);
+        self.expiring.retain(|id, _| cluster.exceptions.all.contains_key(id));
+        let present = Timestamp::now();
+        for (id, known) in &cluster.exceptions.all {
+            let Ok(exception) = &known.exception else { continue };
+            let is_new = self.expiring.get(id) != Some(&exception.expires_at);
+            if is_new && self.telling(present).expiring(exception, &known.version.uid).is_some() {
+                self.queue.push(Work::Expiring(id.clone()), Urgency::Outdated, now);
+            }
+        }
+    }
+
+    fn telling(&self, now: Timestamp) -> Telling<'_> {
+        Telling { installation: &self.installation, instance: &self.instance, now }
+    }
+
+    /// What is to be written about something, on what is known now; nothing where all is as it should be.
+    fn decide(&mut self, work: &Work, cluster: &Cluster, scan: &Scan) -> Option<Job> {
+        match work {
+            Work::Tell(key) => self.decide_workload(key, cluster, scan),
+            Work::Remove(id) if self.claimed_by(id).is_some() => None,
+            Work::Remove(id) => self.removal(work.clone(), id),
+            Work::Expiring(id) => {
+                let known = cluster.exceptions.all.get(id)?;
+                let exception = known.exception.as_ref().ok()?;
+                let event = self.telling(Timestamp::now()).expiring(exception, &known.version.uid)?;
+                self.expiring.insert(id.clone(), exception.expires_at);
+                let (marks, intent) = (None, None);
+                Some(Job { work: work.clone(), events: vec![event], marks, asked: [0; 16], intent })
+            }
+        }
+    }
+
+    fn removal(&self, work: Work, id: &ReportId) -> Option<Job> {
+        let Stored { uid, resource_version, .. } = &self.known.get(id)?.stored;
+        let intent =
+            ReportIntent::Delete { id: id.clone(), uid: uid.clone(), resource_version: resource_version.clone() };
+        Some(Job { work, events: Vec::new(), marks: None, asked: [0; 16], intent: Some(intent) })
+    }
+
+    fn decide_workload(&mut self, key: &Arc<WorkloadKey>, cluster: &Cluster, scan: &Scan) -> Option<Job> {
+        let object = cluster.world.object(key).filter(|_| scan.badness(key).is_some());
+        let wanted = self.wanted();
+        // Another workload of the same name, or nothing to tell any more.
+        if self.told.get(key).is_some_and(|told| object.is_none_or(|object| object.uid != told.uid)) {
+            let told = self.told.remove(key)?;
+            self.by_uid.remove(&told.uid);
+            self.capped.remove(key);
+            if let Some(id) = wanted.map(|api| ReportId::of(api, &key.namespace, &told.uid))
+                && self.known.contains_key(&id)
+            {
+                if object.is_none() {
+                    return self.removal(Work::Tell(Arc::clone(key)), &id);
+                }
+                self.queue.push(Work::Remove(id), Urgency::Outdated, Instant::now());
+            }
+        }
+        let object = object?;
+        if !self.told.contains_key(key) {
+            self.told.insert(Arc::clone(key), Told { uid: object.uid.clone(), events: None });
+            self.by_uid.insert(object.uid.clone(), Arc::clone(key));
+        }
+        // Nothing can be created where a namespace is going, and it takes everything along.
+        if cluster.world.namespaces().get(&key.namespace).is_some_and(|facts| facts.terminating) {
+            return None;
+        }
+        let api = wanted.filter(|api| self.complete.contains(api));
+        let id = api.map(|api| ReportId::of(api, &key.namespace, &object.uid));
+        let known = id.as_ref().and_then(|id| self.known.get(id));
+        let notices = notices(scan, key);
+        let marks: Marks = notices.iter().map(immutable_core::event::Notice::mark).collect();
+        let told = self.told.get(key).and_then(|told| told.events.as_ref());
+        let told = told.or_else(|| known.map(|known| &known.stored.events));
+        let news = notices.iter().filter(|notice| told.is_none_or(|told| !told.contains(&notice.mark())));
+        let telling = self.telling(Timestamp::now());
+        let events = news.map(|notice| {
+            let policy_uid = cluster.policies.get(&notice.policy).map_or("", |known| known.version.uid.as_str());
+            notice.manifest(&telling, key, &object.uid, policy_uid)
+        });
+        let events: Vec<Value> = events.collect();
+        let (mut intent, mut asked) = (None, [0; 16]);
+        if let Some(id) = id
+            && let Some(report) = report(&cluster.world, &cluster.exceptions.in_effect, key, object)
+        {
+            let manifest = report.manifest(id.api, &self.installation, key, &object.uid, &written(&marks));
+            asked = digest(&manifest);
+            intent = match known {
+                Some(Known { stored, asked: before }) if stored.digest == asked || *before == Some(asked) => None,
+                Some(Known { stored, .. }) => Some(ReportIntent::Replace {
+                    id,
+                    manifest,
+                    uid: stored.uid.clone(),
+                    resource_version: stored.resource_version.clone(),
+                }),
+                None => Some(ReportIntent::Create(id, manifest)),
+            };
+            if report.is_capped() {
+                self.capped.insert(Arc::clone(key));
+            } else {
+                self.capped.remove(key);
+            }
+        }
+        if events.is_empty() && intent.is_none() {
+            if let Some(told) = self.told.get_mut(key) {
+                told.events = Some(marks);
+            }
+            return None;
+        }
+        Some(Job { work: Work::Tell(Arc::clone(key)), events, marks: Some(marks), asked, intent })
+    }
+
+    /// Begins to write. Events come first: a report remembers that they were told.
+    fn begin(&mut self, job: Job) {
+        let Job { work, events, marks, asked, intent } = job;
+        self.queue.begin(work.clone(), events.len() + usize::from(intent.is_some()));
+        let write = intent.as_ref().map(|intent| match intent {
+            ReportIntent::Create(id, _) => ("create", id.clone()),
+            ReportIntent::Replace { id, .. } => ("update", id.clone()),
+            ReportIntent::Delete { id, .. } => ("delete", id.clone()),
+        });
+        let writer = self.writer.clone();
+        self.tasks.spawn(async move {
+            let mut result = Ok(None);
+            for event in events {
+                if let Err(error) = writer.create_event(event).await {
+                    tracing::warn!(%error, "an Event was not told");
+                    // A report that is written remembers Events that nobody will hear of; without one they come again.
+                    result = Err(error);
+                }
+            }
+            if let Some(intent) = intent {
+                let stored = writer.write_report(&intent).await;
+                result = stored.map(|stored| stored.map(|(api, object)| narrow(api, &object)));
+            }
+            Done { work, write, asked, events: marks, result }
+        });
+    }
+
+    fn end(&mut self, done: Done, now: Instant) {
+        let Done { work, write, asked, events, result } = done;
+        let verb = write.as_ref().map(|(verb, _)| *verb);
+        match result {
+            Ok(stored) => {
+                if let Some(verb) = verb {
+                    self.metrics.report_write(verb, true);
+                }
+                match (stored, write) {
+                    (Some((id, stored)), _) => drop(self.take_in(&id, stored, Some(asked))),
+                    (None, Some(("delete", id))) => drop(self.known.remove(&id)),
+                    (None, _) => {}
+                }
+                if let (Work::Tell(key), Some(events)) = (&work, events)
+                    && let Some(told) = self.told.get_mut(key)
+                {
+                    told.events = Some(events);
+                }
+                self.queue.done(&work);
+            }
+            Err(WriteError::NotLeader) => self.queue.done(&work),
+            // Another installation tells the same of it.
+            Err(WriteError::NotOurs { .. }) => {
+                self.queue.done(&work);
+                self.queue.push_later(work, FOREIGN, now);
+            }
+            Err(error) if error.is_conflict() || error.is_not_found() => self.queue.failed(work, None, now),
+            Err(error) => {
+                if let Some(verb) = verb {
+                    self.metrics.report_write(verb, false);
+                }
+                tracing::warn!(what = ?work, %error, "not told");
+                self.queue.failed(work, Some(error.to_string()), now);
+            }
+        }
+    }
+
+    /// What the conditions of policies say of their reports.
+    pub(super) fn troubles(&self, scan: &Scan) -> Troubles {
+        let mut troubles = Troubles::default();
+        let missing = match self.mode {
+            ReportsMode::OpenReports => Some(ReportApi::OpenReports),
+            ReportsMode::WgPolicy => Some(ReportApi::WgPolicy),
+            ReportsMode::Auto | ReportsMode::None => None,
+        };
+        if let Some(api) = missing.filter(|_| self.served.is_some() && self.wanted().is_none()) {
+            let api_version = api.api_version();
+            troubles.everywhere =
+                Some(format!("{api_version} is not served; install its CRDs, or let --reports be auto or none"));
+        } else if let Some((api, why)) = self.refused.iter().find(|(api, _)| self.wanted() == Some(**api)) {
+            troubles.everywhere = Some(format!("{} {} cannot be watched: {why}", api.api_version(), api.kind()));
+        }
+        for (work, message) in self.queue.failures() {
+            match work {
+                Work::Tell(key) => {
+                    for policy in scan.concerns(key) {
+                        let (count, _) =
+                            troubles.failed.entry(policy.clone()).or_insert_with(|| (0, message.to_owned()));
+                        *count += 1;
+                    }
+                }
+                Work::Remove(id) if troubles.everywhere.is_none() => {
+                    troubles.everywhere =
+                        Some(format!("{} {}/{} could not be removed: {message}", id.api.kind(), id.namespace, id.name));
+                }
+                Work::Remove(_) | Work::Expiring(_) => {}
+            }
+        }
+        for key in &self.capped {
+            for policy in scan.concerns(key) {
+                *troubles.capped.entry(policy.clone()).or_default() += 1;
+            }
+        }
+        troubles
+    }
+}
+
+/// Versions of one object are numbers that grow; what is none counts as new.
+fn version(stored: &Stored) -> u64 {
+    stored.resource_version.parse().unwrap_or(u64::MAX)
+}
