@@ -13,11 +13,8 @@ use kube::{Api, Resource, ResourceExt, api::ListParams};
 use serde::de::DeserializeOwned;
 use support::{Cluster, GENEROUS, Operator, wait_until};
 
-const CRDS: [&str; 3] = [
-    "clusterimmutablepolicies.immutable.dev",
-    "immutablepolicies.immutable.dev",
-    "immutableexceptions.immutable.dev",
-];
+const CRDS: [&str; 3] =
+    ["clusterimmutablepolicies.immutable.dev", "immutablepolicies.immutable.dev", "immutableexceptions.immutable.dev"];
 
 async fn demo(cluster: &Cluster) -> Result<Output> {
     let output = tokio::process::Command::new("scripts/demo")
