@@ -119,7 +119,8 @@ async fn uninstalling_leaves_nothing() -> Result<()> {
     let rights = rights.to_str().context("the path is no text")?;
     cluster.kubectl(&["delete", "--wait=false", "--filename", rights], "").await?.success()?;
     let definitions: Api<CustomResourceDefinition> = Api::all(namespace.client());
-    for name in ["clusterimmutablepolicies.immutable.dev", "immutablepolicies.immutable.dev"] {
+    let exceptions = "immutableexceptions.immutable.dev";
+    for name in ["clusterimmutablepolicies.immutable.dev", "immutablepolicies.immutable.dev", exceptions] {
         definitions.delete(name, &DeleteParams::default()).await?;
     }
     nothing_native(&namespace.client()).await?;
