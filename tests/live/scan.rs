@@ -222,6 +222,7 @@ async fn labels_and_namespaces_choose_what_is_reported() -> Result<()> {
         namespace.create_object(&workload("Deployment", name, BAD)).await?;
     }
     pods(&one, 4).await?;
+    pods(&other, 2).await?;
     let production = json!({
         "apiVersion": API_VERSION, "kind": "ClusterImmutablePolicy", "metadata": {"name": "production"},
         "spec": {"enforcement": "Enforce", "rules": {"imageTag": {}},

@@ -266,6 +266,18 @@ async fn the_status_says_whether_an_exception_counts_and_why_not() -> Result<()>
         Ok(())
     })
     .await?;
+    // It ends, and nothing else happens.
+    let (mut soon, end) = exception("counts", 2, &json!({}));
+    soon["spec"] = json!({"expiresAt": end.to_string()});
+    namespace.requests().patch(Effect::Real, &soon, &Patch::Merge(soon.clone()), None).await?.accepted()?;
+    becomes(&namespace, "counts", "False", "Expired").await?;
+    wait_until("the summary to count what is no longer excused", GENEROUS, async || {
+        let summary = policy.stored().await?["status"]["summary"].clone();
+        ensure!(summary["excused"] == json!([]) && summary["wouldReject"] == 1, "{summary}");
+        Ok(())
+    })
+    .await?;
+    ensure!(Timestamp::now() >= end, "it ended before its time");
     policy.delete().await
 }
 
