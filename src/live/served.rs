@@ -165,9 +165,10 @@ impl Reader {
         };
         let owners = metadata.owner_references.unwrap_or_default();
         let controller = owners.into_iter().find(|owner| owner.controller == Some(true));
+        // Anyone can write ownerReferences; one that no controller would write makes nothing of it.
         let is_made = controller.as_ref().is_some_and(|controller| {
-            let kind = Kind::named(&controller.kind);
-            kind.is_some_and(|kind| kind.api_version() == controller.api_version)
+            let owner = Kind::named(&controller.kind).filter(|kind| kind.api_version() == controller.api_version);
+            owner.and_then(Kind::makes).is_some_and(|makes| self.kind.built_in() == Some(makes))
         });
         let content = if is_made && !self.keeps_what_is_made.load(Ordering::Relaxed) {
             Content::Made

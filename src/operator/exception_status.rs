@@ -112,7 +112,9 @@ fn why(standing: Standing, exception: &Exception, policy: &Policy) -> String {
     match standing {
         Standing::TooLong => format!("TooLong, it lives longer than {:#}; end it earlier", allowed.max_duration),
         Standing::TooMany => {
-            "TooMany, only the oldest 20 of a namespace with 16 patterns each are honoured; delete others".to_owned()
+            "TooMany, only the 20 oldest of a namespace count, with 16 patterns each, and of their text a \
+                              share that is fair to other namespaces; delete what is not needed, or join patterns"
+                .to_owned()
         }
         Standing::RuleNotExcusable => {
             let is_excusable = |rule| allowed.rules.as_ref().is_none_or(|excusable| excusable.contains(rule));

@@ -1,6 +1,7 @@
 //! The exceptions as they are in the cluster, and which of them count at present.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,12 @@ use crate::live::stored_exception;
 /// have policies compiled without end.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
+/// How soon after a look the end of an exception is looked at.
+const END_SEEN: Duration = Duration::from_millis(200);
+
+/// How often the numbers in a status are written at most.
+const NUMBERS_INTERVAL: Duration = Duration::from_secs(10);
+
 /// An exception as it is in the cluster.
 pub(super) struct KnownException {
     /// which version of it
@@ -30,6 +37,16 @@ pub(super) struct KnownException {
     pub exception: Result<Arc<Exception>, Vec<String>>,
     /// what was last reported of it
     pub status: ExceptionStatus,
+    /// when that was, by us
+    pub reported: Option<Instant>,
+}
+
+/// A policy with the exceptions that count for it, translated.
+pub(super) struct Excused {
+    /// of this
+    of: Arc<Policy>,
+    /// what it comes to
+    pub translation: Translation,
 }
 
 /// All of them.
@@ -39,16 +56,20 @@ pub(super) struct KnownExceptions {
     /// Those that count.
     pub in_effect: InEffect,
     /// What the policies come to that have any.
-    pub excused: BTreeMap<PolicyId, Translation>,
+    pub excused: BTreeMap<PolicyId, Excused>,
     /// Whether exceptions or policies have changed since that was looked at.
     stale: bool,
     looked: Option<Instant>,
+    /// The last whose status was written.
+    last: Option<ExceptionId>,
 }
+
+/// An id before all others.
+const NONE: ExceptionId = ExceptionId { namespace: String::new(), name: String::new() };
 
 impl KnownExceptions {
     /// Takes in what a watch tells; returns what that means for the world.
     pub(super) fn apply(&mut self, change: Change<DynamicObject>) -> Vec<world::Change> {
-        self.stale = true;
         // One event of thousands is about one of them.
         let only = match &change {
             Change::Apply(object) | Change::Delete(object) => Some(id(object)),
@@ -66,6 +87,8 @@ impl KnownExceptions {
                 changes.push(world::Change::Exception(id, Some(exception)));
             }
         }
+        // Most events are of statuses that we wrote.
+        self.stale |= !changes.is_empty();
         changes
     }
 
@@ -94,7 +117,9 @@ impl KnownExceptions {
     ) -> Touched {
         let mut touched = Touched::default();
         let has_ended = self.in_effect.until().is_some_and(|until| until <= now);
-        let is_early = self.looked.is_some_and(|looked| looked.elapsed() < LOOK_AGAIN);
+        // An end is seen when it comes, but not so often that a tenant's thousand ends were a load.
+        let pause = if has_ended { END_SEEN } else { LOOK_AGAIN };
+        let is_early = self.looked.is_some_and(|looked| looked.elapsed() < pause);
         if !(self.stale || has_ended) || is_early {
             return touched;
         }
@@ -102,39 +127,44 @@ impl KnownExceptions {
         for namespace in in_effect.changed_since(&self.in_effect) {
             touched.merge(world.of_namespace(&namespace));
         }
-        self.in_effect = in_effect;
-        let honoured = policies.iter().filter_map(|(id, known)| {
-            let valid = known.policy.as_ref().ok()?;
-            let exceptions = self.in_effect.of_policy(id)?;
-            Some(Honoured { policy: &valid.policy, plain: &valid.translation, exceptions })
-        });
-        self.excused = excuse(&honoured.collect::<Vec<_>>(), installation);
+        let before = std::mem::replace(&mut self.in_effect, in_effect);
+        self.translate(&before, policies, installation);
         self.stale = false;
         self.looked = Some(Instant::now());
         touched
     }
 
-    /// The statuses that are not as they were last written, so many at most.
+    /// The statuses that are not as they were last written, so many at most: the next time those that come after them,
+    /// so that none keeps others out.
     pub(super) fn outdated(
-        &self,
+        &mut self,
         scan: &Scan,
         policies: &[&Policy],
         settled: &BTreeSet<PolicyId>,
         most: usize,
         now: Timestamp,
     ) -> Vec<(ExceptionId, String, ExceptionStatus)> {
-        let outdated = self.all.iter().filter_map(|(id, known)| {
-            let seen = Seen { policies, settled, in_effect: &self.in_effect, matched: scan.matched(id) };
+        let (all, in_effect) = (&self.all, &self.in_effect);
+        let behind = self.last.clone().map_or(Bound::Unbounded, Bound::Excluded);
+        let up_to = self.last.clone().map_or(Bound::Excluded(NONE), Bound::Included);
+        let in_turn = all.range((behind, Bound::Unbounded)).chain(all.range((Bound::Unbounded, up_to)));
+        let outdated = in_turn.filter_map(|(id, known)| {
+            let seen = Seen { policies, settled, in_effect, matched: scan.matched(id) };
             let status = status(known, &seen, now);
-            (status != known.status).then(|| (id.clone(), known.version.uid.clone(), status))
+            let is_recent = known.reported.is_some_and(|last| last.elapsed() < NUMBERS_INTERVAL);
+            let waits = status.conditions == known.status.conditions && is_recent;
+            (status != known.status && !waits).then(|| (id.clone(), known.version.uid.clone(), status))
         });
-        outdated.take(most).collect()
+        let outdated: Vec<_> = outdated.take(most).collect();
+        self.last = outdated.last().map(|(id, ..)| id.clone());
+        outdated
     }
 
     /// Takes in a status that was written.
     pub(super) fn reported(&mut self, id: &ExceptionId, status: ExceptionStatus) {
         if let Some(known) = self.all.get_mut(id) {
             known.status = status;
+            known.reported = Some(Instant::now());
         }
     }
 
@@ -147,6 +177,31 @@ impl KnownExceptions {
         states
     }
 
+    /// Translates the policies anew for which something else counts than before, or that have changed. Those of namespaces
+    /// share what they come to, so they are translated together.
+    fn translate(
+        &mut self,
+        before: &InEffect,
+        policies: &BTreeMap<PolicyId, KnownPolicy>,
+        installation: &Installation,
+    ) {
+        let mut excused = std::mem::take(&mut self.excused);
+        let mut honoured = Vec::new();
+        for (id, known) in policies {
+            let (Ok(valid), Some(exceptions)) = (&known.policy, self.in_effect.of_policy(id)) else { continue };
+            let is_same = id.namespace.is_none() && before.of_policy(id) == Some(exceptions);
+            match excused.remove(id).filter(|known| is_same && Arc::ptr_eq(&known.of, &valid.policy)) {
+                Some(known) => drop(self.excused.insert(id.clone(), known)),
+                None => honoured.push(Honoured { policy: &valid.policy, plain: &valid.translation, exceptions }),
+            }
+        }
+        for (id, translation) in excuse(&honoured, installation) {
+            if let Some(Ok(valid)) = policies.get(&id).map(|known| &known.policy) {
+                self.excused.insert(id, Excused { of: Arc::clone(&valid.policy), translation });
+            }
+        }
+    }
+
     /// How long until it must be looked at again, if nothing happens.
     pub(super) fn next(&self, now: Timestamp) -> Option<Duration> {
         let allowed = self.looked.map_or(Duration::ZERO, |looked| LOOK_AGAIN.saturating_sub(looked.elapsed()));
@@ -154,7 +209,7 @@ impl KnownExceptions {
             return Some(allowed);
         }
         let left = self.in_effect.until()?.duration_since(now);
-        Some(Duration::try_from(left).unwrap_or_default().max(allowed) + Duration::from_millis(1))
+        Some(Duration::try_from(left).unwrap_or_default().max(allowed.min(END_SEEN)) + Duration::from_millis(1))
     }
 }
 
@@ -175,5 +230,5 @@ fn known(before: Option<KnownException>, object: &DynamicObject) -> KnownExcepti
         return KnownException { status, ..known };
     }
     let exception = stored_exception(object);
-    KnownException { version, exception: exception.map(Arc::new), status }
+    KnownException { version, exception: exception.map(Arc::new), status, reported: None }
 }

@@ -29,6 +29,8 @@ const TOO_EARLY: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_secs(2);
 /// How long at most, when it fails again and again.
 const LAST_RETRY: Duration = Duration::from_secs(30);
+/// How many objects are judged before others have their turn: with a hundred policies, some ten milliseconds.
+const SCAN_SLICE: usize = 100;
 /// How often everything is judged from the start.
 const FULL_SCAN: Duration = Duration::from_secs(600);
 /// How often the summary of a policy is written at most.
@@ -132,8 +134,9 @@ impl Reconciler {
         cluster.look_at_exceptions(now);
         let valid = cluster.policies.values().filter_map(|known| known.policy.as_ref().ok());
         let excused = &cluster.exceptions.excused;
-        let translated =
-            valid.map(|valid| (&*valid.policy, excused.get(&valid.policy.id).unwrap_or(&valid.translation)));
+        let translated = valid.map(|valid| {
+            (&*valid.policy, excused.get(&valid.policy.id).map_or(&valid.translation, |excused| &excused.translation))
+        });
         let mut compilation = link(translated, &self.installation, now);
         // What cannot be read any more keeps what enforced it before.
         for (id, known) in &cluster.policies {
@@ -151,7 +154,7 @@ impl Reconciler {
             self.write(cluster, &compilation, &settled_now).await;
         }
         if is_scannable {
-            self.scan(cluster);
+            self.scan(cluster).await;
         }
         let mut failed = self.report(cluster, &compilation, now).await || !self.failures.is_empty();
         if self.exceptions_reported.is_none_or(|last| last.elapsed() >= EXCEPTIONS_INTERVAL) {
@@ -176,7 +179,7 @@ impl Reconciler {
     }
 
     /// Judges again what has changed, and at an interval everything: a mistake must not live for ever.
-    fn scan(&mut self, cluster: &mut Cluster) {
+    async fn scan(&mut self, cluster: &mut Cluster) {
         let started = Instant::now();
         if self.scanned.is_none_or(|scanned| started.duration_since(scanned) >= FULL_SCAN) {
             cluster.touch_all();
@@ -186,9 +189,14 @@ impl Reconciler {
         if touched.is_empty() {
             return;
         }
-        let judged = self.scan.update(&cluster.world, &cluster.exceptions.in_effect, &touched);
+        let due = self.scan.due(&cluster.world, &touched);
+        for slice in due.chunks(SCAN_SLICE) {
+            self.scan.judge(&cluster.world, &cluster.exceptions.in_effect, slice);
+            // The lease is renewed, and questions are answered, by the same thread.
+            tokio::task::yield_now().await;
+        }
         let everything = self.scanned.map(Instant::into_std);
-        self.metrics.scanned(started.elapsed(), judged, &self.scan, &cluster.world, everything);
+        self.metrics.scanned(started.elapsed(), due.len(), &self.scan, &cluster.world, everything);
         self.reports.touched(&touched, &self.scan);
     }
 
@@ -200,7 +208,7 @@ impl Reconciler {
             }
         }
         self.metrics.conditions(cluster.policies.values().map(|known| &known.status));
-        self.metrics.exceptions(&cluster.exceptions.states(), cluster.exceptions.in_effect.until());
+        self.metrics.exceptions(&cluster.exceptions.states(), cluster.exceptions.in_effect.next_end());
         self.metrics.native_objects(NativeKind::Policy.name(), compilation.admission_policies.len());
         self.metrics.native_objects(NativeKind::Binding.name(), compilation.bindings.len());
     }

@@ -21,7 +21,7 @@ pub const MOST_PER_NAMESPACE: usize = 20;
 /// How many patterns each may have.
 pub const MOST_PATTERNS: usize = 16;
 /// How many characters all exceptions of one policy may come to in what is compiled: etcd takes objects of 1.5 MiB.
-/// Beyond that every namespace keeps its oldest, so that none keeps another's out.
+/// Beyond that each namespace has a share, and keeps its oldest.
 pub const MOST_TEXT: usize = 600_000;
 /// The shortest reason: what is shorter tells nobody anything.
 pub const SHORTEST_REASON: usize = 10;
@@ -270,7 +270,7 @@ impl Exceptions {
                 None => living.iter().collect::<Vec<_>>(),
             };
             let mut honoured: BTreeMap<String, Vec<Arc<Exception>>> = BTreeMap::new();
-            for (_, exception) in within_limits(of_policy, policy, now) {
+            for exception in within_limits(of_policy, policy, now) {
                 honoured.entry(exception.id.namespace.clone()).or_default().push(Arc::clone(exception));
             }
             if !honoured.is_empty() {
@@ -281,28 +281,45 @@ impl Exceptions {
     }
 }
 
-/// The exceptions of some namespaces that a policy honours, each with its place in its namespace.
+/// The exceptions of some namespaces that a policy honours.
 fn within_limits<'e>(
     living: Vec<(&&str, &Vec<&'e Arc<Exception>>)>,
     policy: &Policy,
     now: Timestamp,
-) -> Vec<(usize, &'e Arc<Exception>)> {
-    let mut honoured: Vec<(usize, &Arc<Exception>)> = living
+) -> Vec<&'e Arc<Exception>> {
+    let mut honoured: Vec<&Arc<Exception>> = living
         .into_iter()
-        .flat_map(|(_, all)| all.iter().copied().take(MOST_PER_NAMESPACE).enumerate())
-        .filter(|(_, exception)| exception.standing(policy, now) == Standing::InEffect)
+        .flat_map(|(_, all)| all.iter().copied().take(MOST_PER_NAMESPACE))
+        .filter(|exception| exception.standing(policy, now) == Standing::InEffect)
         .collect();
-    let mut text: usize = honoured.iter().map(|(_, exception)| exception.text_size()).sum();
-    if text > MOST_TEXT {
-        // The first of every namespace come before the second of any.
-        honoured.sort_by_key(|(rank, _)| *rank);
-        while text > MOST_TEXT
-            && let Some((_, last)) = honoured.pop()
-        {
-            text -= last.text_size();
-        }
-    }
+    let share = share(&honoured);
+    let mut used: BTreeMap<&str, usize> = BTreeMap::new();
+    honoured.retain(|exception| {
+        let used = used.entry(&exception.id.namespace).or_default();
+        *used += exception.text_size();
+        *used <= share
+    });
     honoured
+}
+
+/// How much text each namespace may have: who needs less leaves the rest to the others, so that nobody's many keep out
+/// another's few.
+fn share(honoured: &[&Arc<Exception>]) -> usize {
+    let mut needs: BTreeMap<&str, usize> = BTreeMap::new();
+    for exception in honoured {
+        *needs.entry(&exception.id.namespace).or_default() += exception.text_size();
+    }
+    let mut needs: Vec<usize> = needs.into_values().collect();
+    needs.sort_unstable();
+    let mut left = MOST_TEXT;
+    for (served, need) in needs.iter().enumerate() {
+        let share = left / (needs.len() - served);
+        if *need > share {
+            return share;
+        }
+        left -= need;
+    }
+    usize::MAX
 }
 
 /// The exceptions that count, until one of them ends or anything else changes.
@@ -352,6 +369,12 @@ impl InEffect {
         self.until
     }
 
+    /// When the next of those ends that count.
+    pub fn next_end(&self) -> Option<Timestamp> {
+        let counting = self.by_policy.values().flat_map(BTreeMap::values).flatten();
+        counting.map(|exception| exception.expires_at).min()
+    }
+
     /// The namespaces where something else counts than before.
     pub fn changed_since(&self, before: &Self) -> BTreeSet<String> {
         let mut changed = BTreeSet::new();
@@ -365,5 +388,46 @@ impl InEffect {
             }
         }
         changed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn exception(namespace: &str, number: usize, patterns: usize) -> Exception {
+        Exception {
+            id: ExceptionId { namespace: namespace.to_owned(), name: format!("e{number:02}") },
+            policies: Vec::new(),
+            rules: vec![RuleId::ImageTag],
+            workloads: WorkloadFilter::default(),
+            images: (0..patterns).map(|_| Glob::parse(&"*".repeat(512)).unwrap()).collect(),
+            containers: Vec::new(),
+            reason: "the vendor ships no releases".to_owned(),
+            ticket: None,
+            created: Timestamp::from_second(i64::try_from(number).unwrap()).ok(),
+            expires_at: Timestamp::from_second(1_000).unwrap(),
+        }
+    }
+
+    #[test]
+    fn nobodys_many_keep_out_anothers_few() {
+        let mut all: Vec<Exception> = (0..16)
+            .flat_map(|tenant| (0..20).map(move |number| (format!("aaa-{tenant:02}"), number)))
+            .map(|(namespace, number)| exception(&namespace, number, MOST_PATTERNS))
+            .collect();
+        all.push(exception("zzz", 0, 0));
+        let policy = Policy::builtin_stateless();
+        let in_effect = Exceptions::new(all).in_effect([&policy], Timestamp::from_second(500).unwrap());
+        let honoured = in_effect.of_policy(&policy.id).unwrap();
+        assert_eq!(honoured["zzz"].len(), 1);
+        let text: usize = honoured.values().flatten().map(|exception| exception.text_size()).sum();
+        assert!(text <= MOST_TEXT, "{text}");
+        // Each of the others keeps its oldest, as far as its share goes.
+        for (namespace, kept) in honoured.iter().filter(|(namespace, _)| *namespace != "zzz") {
+            assert!(kept.iter().enumerate().all(|(at, kept)| kept.id.name == format!("e{at:02}")), "{namespace}");
+        }
     }
 }

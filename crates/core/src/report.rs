@@ -210,7 +210,7 @@ pub struct Report {
 /// What is to be said of a workload; nothing where it breaks no rule of a policy that judges it.
 pub fn report(world: &World, exceptions: &InEffect, key: &WorkloadKey, object: &Object) -> Option<Report> {
     let mut report = Report::default();
-    for (id, policy) in world.policies() {
+    for (id, policy) in world.policies_of(&key.namespace) {
         match told(world, exceptions, policy, key, object) {
             None => {}
             Some(Told::Undecided(why)) => report.add(undecided(&object.uid, id, &why)),

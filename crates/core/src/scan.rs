@@ -18,8 +18,9 @@ type Results = BTreeMap<PolicyId, WorkloadResult>;
 /// What one policy says of one workload.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct WorkloadResult {
-    /// How many findings each broken rule has, and at which level.
-    findings: BTreeMap<(RuleId, Enforcement), u64>,
+    /// How many findings each broken rule has, and at which level: a list, since there are as many of them as
+    /// workloads times policies.
+    findings: Box<[((RuleId, Enforcement), u64)]>,
     /// How many findings each exception excuses, by rule.
     excused: BTreeMap<(RuleId, ExceptionId), u64>,
     /// How many things could not be decided.
@@ -107,32 +108,33 @@ pub struct Scan {
 impl Scan {
     /// Judges again what a change touched; returns how many workloads that were.
     pub fn update(&mut self, world: &World, exceptions: &InEffect, touched: &Touched) -> usize {
-        let mut judged = 0;
-        for key in &touched.workloads {
-            self.replace(
-                key,
-                world.object(key).map_or_else(Results::new, |object| judge(world, exceptions, key, object)),
-            );
-            judged += 1;
+        let all = self.due(world, touched);
+        self.judge(world, exceptions, &all);
+        all.len()
+    }
+
+    /// What a change has to be judged again for. Whoever cannot stop for all of it gives it to [`Self::judge`] bit by bit.
+    pub fn due(&mut self, world: &World, touched: &Touched) -> Vec<WorkloadKey> {
+        if !touched.all {
+            return touched.workloads.iter().cloned().collect();
         }
-        if touched.all {
-            let gone = self.results.keys().filter(|key| world.object(key).is_none());
-            let gone: Vec<WorkloadKey> = gone.cloned().collect();
-            for key in gone {
-                self.replace(&key, Results::new());
-            }
-            for (key, object) in world.objects() {
-                self.replace(key, judge(world, exceptions, key, object));
-                judged += 1;
-            }
-            // A policy that judges nothing has a summary, too, and one that is gone has none.
-            let policies: BTreeSet<PolicyId> = world.policies().map(|(id, _)| id.clone()).collect();
-            self.summaries.retain(|id, _| policies.contains(id));
-            for id in policies {
-                self.summaries.entry(id).or_default();
-            }
+        // A policy that judges nothing has a summary, too, and one that is gone has none once nothing counts for it.
+        for (id, _) in world.policies() {
+            self.summaries.entry(id.clone()).or_default();
         }
-        judged
+        let gone = self.results.keys().filter(|key| world.object(key).is_none()).cloned();
+        let mut all: Vec<WorkloadKey> = gone.collect();
+        all.extend(world.objects().map(|(key, _)| key.clone()));
+        all
+    }
+
+    /// Judges these again.
+    pub fn judge(&mut self, world: &World, exceptions: &InEffect, keys: &[WorkloadKey]) {
+        for key in keys {
+            let judged = world.object(key).map(|object| judge(world, exceptions, key, object));
+            self.replace(key, judged.unwrap_or_default());
+        }
+        self.summaries.retain(|id, summary| world.policy(id).is_some() || summary.workloads > 0);
     }
 
     fn replace(&mut self, key: &WorkloadKey, results: Results) {
@@ -156,7 +158,7 @@ impl Scan {
         }
         for (policy, result) in &results {
             result.count(|sum, by| *sum += by, self.summaries.entry(policy.clone()).or_default());
-            for (&(rule, enforcement), &count) in &result.findings {
+            for &((rule, enforcement), count) in &result.findings {
                 let what = Violations { policy: policy.clone(), rule, enforcement, namespace: key.namespace.clone() };
                 *self.violations.entry(what).or_default() += count;
             }
@@ -237,8 +239,9 @@ fn take<K: Ord>(counts: &mut BTreeMap<K, u64>, key: &K, count: u64) {
 /// What every policy says of a workload, in numbers.
 fn judge(world: &World, exceptions: &InEffect, key: &WorkloadKey, object: &Object) -> Results {
     let mut results = Results::new();
-    for (id, policy) in world.policies() {
+    for (id, policy) in world.policies_of(&key.namespace) {
         let mut result = WorkloadResult::default();
+        let mut findings: BTreeMap<(RuleId, Enforcement), u64> = BTreeMap::new();
         match told(world, exceptions, policy, key, object) {
             None => continue,
             Some(Told::Undecided(_)) => result.errors = 1,
@@ -250,13 +253,14 @@ fn judge(world: &World, exceptions: &InEffect, key: &WorkloadKey, object: &Objec
                             *result.excused.entry((finding.rule, exception.id.clone())).or_default() += 1;
                         }
                         (Certainty::Broken, None) => {
-                            *result.findings.entry((finding.rule, enforcement)).or_default() += 1;
+                            *findings.entry((finding.rule, enforcement)).or_default() += 1;
                         }
                         (Certainty::Unknown, None) => result.errors += 1,
                     }
                 }
             }
         }
+        result.findings = findings.into_iter().collect();
         results.insert(id.clone(), result);
     }
     results

@@ -269,7 +269,10 @@ impl World {
         }
         if let Some(before) = self.objects.remove(&key) {
             self.touch_made(&before.uid, touched);
-            self.keys.remove(&before.uid);
+            // One object may be there twice, in two versions of its kind.
+            if self.keys.get(&before.uid).is_some_and(|known| **known == key) {
+                self.keys.remove(&before.uid);
+            }
             if let Some(controller) = &before.controller
                 && let Some(made) = self.made.get_mut(controller)
             {
@@ -294,12 +297,18 @@ impl World {
         touched.workloads.insert(key);
     }
 
-    /// Whether something is judged may depend on whether what made it is.
+    /// Whether something is judged may depend on whether what made it is. Owners are what users say, so they may be a
+    /// circle.
     fn touch_made(&self, uid: &str, touched: &mut Touched) {
-        for key in self.made.get(uid).into_iter().flatten() {
-            touched.workloads.insert((**key).clone());
-            if let Some(object) = self.objects.get(key) {
-                self.touch_made(&object.uid, touched);
+        let mut seen: BTreeSet<&str> = BTreeSet::new();
+        let mut waiting = vec![uid];
+        while let Some(uid) = waiting.pop() {
+            if !seen.insert(uid) {
+                continue;
+            }
+            for key in self.made.get(uid).into_iter().flatten() {
+                touched.workloads.insert((**key).clone());
+                waiting.extend(self.objects.get(key).map(|object| object.uid.as_str()));
             }
         }
     }
@@ -334,6 +343,17 @@ impl World {
     /// Every valid policy.
     pub fn policies(&self) -> impl Iterator<Item = (&PolicyId, &Policy)> {
         self.policies.iter().map(|(id, policy)| (id, &**policy))
+    }
+
+    /// The valid policies that may judge what is in a namespace: those of the cluster, and its own.
+    pub fn policies_of<'w>(&'w self, namespace: &str) -> impl Iterator<Item = (&'w PolicyId, &'w Policy)> + use<'w> {
+        let first =
+            |namespace: Option<&str>| PolicyId { namespace: namespace.map(ToOwned::to_owned), name: String::new() };
+        let own = namespace.to_owned();
+        let of_cluster = self.policies.range(first(None)..).take_while(|(id, _)| id.namespace.is_none());
+        let of_namespace = self.policies.range(first(Some(namespace))..);
+        let of_namespace = of_namespace.take_while(move |(id, _)| id.namespace.as_ref() == Some(&own));
+        of_cluster.chain(of_namespace).map(|(id, policy)| (id, &**policy))
     }
 
     /// One valid policy.
@@ -405,14 +425,14 @@ impl World {
         key: &'w WorkloadKey,
         object: &'w Object,
     ) -> impl Iterator<Item = (&'w WorkloadKey, &'w Object)> {
-        let owner = |object: &Object| {
+        let owner = |(key, object): (&WorkloadKey, &Object)| {
             // An owner is of the same namespace; garbage collection takes any other reference for a broken one.
             let owner = self.keys.get(object.controller.as_deref()?)?;
             let (owner, object) = self.objects.get_key_value(owner)?;
-            (owner.namespace == key.namespace).then_some((&**owner, object))
+            (owner.namespace == key.namespace && makes(&owner.kind, &key.kind)).then_some((&**owner, object))
         };
-        // A chain of owners has no circle: a uid is given once, and an owner is older. Bounded all the same.
-        std::iter::successors(owner(object), move |(_, object)| owner(object)).take(8)
+        // Kinds that make one another are no circle. Bounded all the same.
+        std::iter::successors(owner((key, object)), move |above| owner(*above)).take(8)
     }
 
     /// The names of what an object was made from.
@@ -438,6 +458,17 @@ impl World {
             }
         };
         matched != Match::No
+    }
+}
+
+/// Whether a controller can have made something of one kind from another. Anyone can write ownerReferences, and what says
+/// that it was made from what is judged is not judged itself; where the kinds fit, the owner's controller takes care that
+/// what is not its own does not stay. A custom workload makes what it likes of the built-in kinds.
+fn makes(owner: &WorkloadKind, made: &WorkloadKind) -> bool {
+    match (owner.built_in(), made.built_in()) {
+        (Some(owner), Some(made)) => owner.makes() == Some(made),
+        (None, Some(_)) => true,
+        (_, None) => false,
     }
 }
 

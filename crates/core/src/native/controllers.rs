@@ -8,21 +8,20 @@ use crate::workload::Kind;
 
 use super::shape::Shape;
 
-/// A built-in controller: its account, the kinds whose templates it turns into objects, and what it makes.
+/// A built-in controller: its account, and the kind whose templates it turns into objects.
 struct Controller {
     account: &'static str,
     serves: Kind,
-    makes: Kind,
 }
 
 const CONTROLLERS: [Controller; 7] = [
-    controller("deployment-controller", Kind::Deployment, Kind::ReplicaSet),
-    controller("replicaset-controller", Kind::ReplicaSet, Kind::Pod),
-    controller("replication-controller", Kind::ReplicationController, Kind::Pod),
-    controller("statefulset-controller", Kind::StatefulSet, Kind::Pod),
-    controller("daemon-set-controller", Kind::DaemonSet, Kind::Pod),
-    controller("job-controller", Kind::Job, Kind::Pod),
-    controller("cronjob-controller", Kind::CronJob, Kind::Job),
+    controller("deployment-controller", Kind::Deployment),
+    controller("replicaset-controller", Kind::ReplicaSet),
+    controller("replication-controller", Kind::ReplicationController),
+    controller("statefulset-controller", Kind::StatefulSet),
+    controller("daemon-set-controller", Kind::DaemonSet),
+    controller("job-controller", Kind::Job),
+    controller("cronjob-controller", Kind::CronJob),
 ];
 
 /// All controllers in one, where the controller manager runs without an account for each.
@@ -31,8 +30,8 @@ const CONTROLLER_MANAGER: &str = "system:kube-controller-manager";
 /// What the account names of controllers begin with.
 const ACCOUNTS: &str = "system:serviceaccount:kube-system:";
 
-const fn controller(account: &'static str, serves: Kind, makes: Kind) -> Controller {
-    Controller { account, serves, makes }
+const fn controller(account: &'static str, serves: Kind) -> Controller {
+    Controller { account, serves }
 }
 
 /// The users whose objects of a shape come from templates that this policy judges.
@@ -49,7 +48,7 @@ pub(crate) fn excused_users(policy: &Policy, shape: &Shape) -> Vec<String> {
     };
     let (excused, judged_anew): (Vec<&Controller>, Vec<&Controller>) = CONTROLLERS
         .iter()
-        .filter(|controller| makes.contains(&controller.makes))
+        .filter(|controller| controller.serves.makes().is_some_and(|kind| makes.contains(&kind)))
         .partition(|controller| policy.judges(controller.serves));
     let mut users: Vec<String> = excused.iter().map(|controller| format!("{ACCOUNTS}{}", controller.account)).collect();
     if judged_anew.is_empty() {
@@ -100,7 +99,7 @@ pub(crate) fn gaps(policy: &Policy) -> Vec<String> {
         .filter(|controller| !policy.judges(controller.serves))
         .map(|controller| {
             // What it makes may be a kind that is not judged either; in the end come Pods, which always are.
-            let judged = if policy.judges(controller.makes) { controller.makes } else { Kind::Pod };
+            let judged = controller.serves.makes().filter(|kind| policy.judges(*kind)).unwrap_or(Kind::Pod);
             format!(
                 "{} is not judged: what {} makes of one is judged as a {judged}",
                 controller.serves, controller.account

@@ -295,8 +295,13 @@ fn targets(shape: &Shape, policy: &Policy) -> String {
     let mut all = vec![itself.to_owned(), "a".to_owned()];
     let without_end = "w[1].substring(0, w[1].lastIndexOf('-'))";
     if *shape == Shape::Pod {
-        let by_hash = "a.filter(w, w[0] == 'ReplicaSet' && has(object.metadata.labels) && 'pod-template-hash' in object.metadata.labels \
-                       && w[1].endsWith('-' + object.metadata.labels['pod-template-hash']))";
+        // The second is that of Argo Rollouts.
+        let labels = ["pod-template-hash", "rollouts-pod-template-hash"].map(|label| {
+            let labels = "object.metadata.labels";
+            format!("{0} in {labels} && w[1].endsWith('-' + {labels}[{0}])", quote(label))
+        });
+        let by_hash =
+            format!("a.filter(w, w[0] == 'ReplicaSet' && has(object.metadata.labels) && ({}))", labels.join(" || "));
         let custom = policy.custom_workloads().iter().map(|custom| custom.kind.as_str());
         let makers: BTreeSet<&str> = std::iter::once("Deployment").chain(custom).collect();
         all.extend(makers.into_iter().map(|kind| format!("{by_hash}.map(w, [{}, {without_end}])", quote(kind))));

@@ -26,7 +26,9 @@ pub fn excuse(policies: &[Honoured<'_>], installation: &Installation) -> BTreeMa
     let mut groups: BTreeMap<String, Vec<Group<'_>>> = BTreeMap::new();
     for honoured in policies {
         let same = match &honoured.policy.id.namespace {
-            Some(_) => identity(&honoured.plain.units).unwrap_or_else(|| honoured.policy.id.to_string()),
+            Some(_) => {
+                identity(honoured.policy, &honoured.plain.units).unwrap_or_else(|| honoured.policy.id.to_string())
+            }
             // It binds many namespaces, and an exception may name it and no other: it stands for itself.
             None => honoured.policy.id.to_string(),
         };
@@ -82,11 +84,13 @@ fn size(exceptions: &ByNamespace) -> usize {
 }
 
 /// What units are: the same text for the same ones. One that selects by labels says so in no expression. None for a
-/// policy that cannot be compiled.
-fn identity(units: &Result<Vec<Unit>, String>) -> Option<String> {
+/// policy that cannot be compiled. Who makes objects of custom workloads is asked only where there are exceptions.
+fn identity(policy: &Policy, units: &Result<Vec<Unit>, String>) -> Option<String> {
     let units = units.as_ref().ok()?;
     let unit = |unit: &Unit| (unit.admission_policy.name.clone(), unit.level.name(), serde_json::json!(unit.objects));
-    Some(serde_json::json!(units.iter().map(unit).collect::<Vec<_>>()).to_string())
+    let kinds: Vec<&str> = policy.custom_workloads().iter().map(|custom| custom.kind.as_str()).collect();
+    let units: Vec<_> = units.iter().map(unit).collect();
+    Some(serde_json::json!([units, controllers::all_users(policy), kinds]).to_string())
 }
 
 #[cfg(test)]
@@ -150,6 +154,36 @@ mod tests {
         // What has no rule that is excused stays what it was.
         let audited: Vec<_> = names[0].iter().filter(|name| name.contains("-audit-")).collect();
         assert!(audited.iter().any(|name| names[1].contains(name)), "{names:?}");
+    }
+
+    #[test]
+    fn a_controller_of_one_tenant_is_none_of_anothers() {
+        let of = |namespace: &str, user: &str| {
+            let mut draft = draft(Some(namespace), "all", json!({"imageTag": {}}));
+            draft.controller_created = crate::policy::ControllerCreated::Enforce;
+            draft.custom_workloads = serde_json::from_value(json!([{
+                "apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "resource": "rollouts",
+                "podTemplates": ["/spec/template"], "controllerUser": user,
+            }]))
+            .unwrap();
+            draft.validate().unwrap()
+        };
+        let policies = [of("shop", "alice"), of("web", "bob")];
+        let all = [exceptions("shop", &[RuleId::ImageTag], "a"), exceptions("web", &[RuleId::ImageTag], "b")];
+        let plain: Vec<Translation> = policies.iter().map(|policy| translate(policy, &installation())).collect();
+        let honoured: Vec<Honoured<'_>> =
+            (0..2).map(|at| Honoured { policy: &policies[at], plain: &plain[at], exceptions: &all[at] }).collect();
+        let excused = excuse(&honoured, &installation());
+        let targets = |policy: &Policy| {
+            let units = excused[&policy.id].units.as_ref().unwrap();
+            let variables = units.iter().flat_map(|unit| &unit.admission_policy.spec.variables);
+            variables
+                .filter(|variable| variable.name == "targets")
+                .map(|variable| variable.expression.clone())
+                .collect::<String>()
+        };
+        assert!(targets(&policies[0]).contains("'alice'") && !targets(&policies[0]).contains("'bob'"));
+        assert!(targets(&policies[1]).contains("'bob'") && !targets(&policies[1]).contains("'alice'"));
     }
 
     #[test]

@@ -147,6 +147,34 @@ fn an_exception_excuses_what_is_derived_from_what_it_names() {
     assert_eq!(scan.matched(&exception(0, 2, 10).id), None);
 }
 
+#[test]
+fn what_only_says_that_it_was_made_is_judged_itself() {
+    let (mut world, mut scan, id) = chain(&[]);
+    // A Deployment makes no Pods, whatever one says of its owner.
+    let (key, forged) = object(Kind::Pod, "forged", 12, Some(2), "nginx");
+    let touched = world.apply(Change::Workload(key, Some(forged)));
+    scan.update(&world, &InEffect::default(), &touched);
+    let summary = scan.summary(&id).unwrap();
+    assert_eq!((summary.workloads, summary.findings[&RuleId::ImageTag]), (2, 4));
+}
+
+#[test]
+fn owners_that_are_a_circle_are_each_judged_themselves() {
+    let (mut world, mut scan, id) = chain(&[]);
+    let circle = |name: &str, uid: u8, owner: u8| {
+        let (key, object) = object(Kind::Deployment, name, uid, Some(owner), "nginx");
+        let kind = WorkloadKind::Custom { api_version: "example.com/v1".to_owned(), kind: "Rollout".to_owned() };
+        (WorkloadKey { kind, ..key }, object)
+    };
+    for (name, uid, owner) in [("one", 20, 22), ("two", 22, 20), ("itself", 24, 24), ("one", 20, 22)] {
+        let (key, object) = circle(name, uid, owner);
+        let touched = world.apply(Change::Workload(key, Some(object)));
+        scan.update(&world, &InEffect::default(), &touched);
+    }
+    // The Deployment of the chain, and those three.
+    assert_eq!(scan.summary(&id).unwrap().workloads, 4);
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Policy(u8, Option<u8>),

@@ -108,6 +108,18 @@ impl Kind {
         self.facts().resource
     }
 
+    /// What its controller makes of it; none where nothing makes anything of it.
+    pub const fn makes(self) -> Option<Self> {
+        match self {
+            Self::Deployment => Some(Self::ReplicaSet),
+            Self::CronJob => Some(Self::Job),
+            Self::ReplicaSet | Self::ReplicationController | Self::StatefulSet | Self::DaemonSet | Self::Job => {
+                Some(Self::Pod)
+            }
+            Self::Pod | Self::PodTemplate => None,
+        }
+    }
+
     /// JSON Pointer of the pod spec.
     pub fn pod_spec_pointer(self) -> &'static str {
         self.facts().pod_spec
