@@ -9,6 +9,7 @@ mod support;
 mod admission;
 mod check;
 mod evaluation;
+mod exceptions;
 mod idle;
 mod lifecycle;
 mod scan;
@@ -57,6 +58,9 @@ fn main() -> Result<()> {
     }
     if is_wanted("lifecycle") {
         rows.extend(runtime.block_on(lifecycle::measure())?);
+    }
+    if is_wanted("exceptions") {
+        rows.extend(runtime.block_on(exceptions::measure())?);
     }
     if is_wanted("scan") {
         rows.extend(runtime.block_on(scan::measure())?);
