@@ -195,7 +195,7 @@ const BAD: &str = "nginx:latest";
 fn workload(sort: Sort, image: &str) -> Value {
     let restart = if sort.home() == crate::specs::Home::Ending { "Never" } else { "Always" };
     let container = json!({
-        "name": "main", "image": image, "env": [{"name": "A", "value": "x"}],
+        "name": "main", "image": image, "env": [{"name": "A", "value": "x"}], "args": ["a", "b"],
         "securityContext": {"readOnlyRootFilesystem": true, "runAsUser": 1000},
     });
     around(sort, &json!({"restartPolicy": restart, "containers": [container]}))
@@ -223,6 +223,7 @@ async fn an_update_is_excused_until_the_end_where_it_adds_or_changes_something()
         Sort::BuiltIn(Kind::Pod),
         Sort::BuiltIn(Kind::CronJob),
         Sort::BuiltIn(Kind::PodTemplate),
+        Sort::BuiltIn(Kind::DaemonSet),
         Sort::Rollout,
     ];
     for sort in sorts {
@@ -253,12 +254,28 @@ async fn an_update_is_excused_until_the_end_where_it_adds_or_changes_something()
             image(new)
         })?;
         case("less", false, 50, &|new| no_longer(new, "readOnlyRootFilesystem"))?;
-        case("less, and a new label", true, 50, &|new| {
+        // The API server does not always note who changes these, and mutating admission may.
+        case("less, and a new label and annotation", false, 50, &|new| {
             new["metadata"]["labels"] = json!({"new": "yes"});
+            new["metadata"]["annotations"] = json!({"new": "yes"});
             no_longer(new, "readOnlyRootFilesystem")
         })?;
-        case("less, and a new annotation, too late", false, 100, &|new| {
-            new["metadata"]["annotations"] = json!({"new": "yes"});
+        // What cannot be read is restored.
+        case("another image, and the managers of before", false, 10, &image)?;
+        case("another image, and a manager that is new and nameless", true, 99, &|new| {
+            new["metadata"]["managedFields"][0].as_object_mut().context("no manager")?.remove("manager");
+            image(new)
+        })?;
+        case("less, and a list turned round", false, 50, &|new| {
+            container(sort, new)?["args"] = json!(["b", "a"]);
+            no_longer(new, "readOnlyRootFilesystem")
+        })?;
+        case("less, and a list with less", false, 50, &|new| {
+            container(sort, new)?["args"] = json!(["a"]);
+            no_longer(new, "readOnlyRootFilesystem")
+        })?;
+        case("less, and a list with more", true, 50, &|new| {
+            container(sort, new)?["args"] = json!(["a", "b", "c"]);
             no_longer(new, "readOnlyRootFilesystem")
         })?;
         case("less, and another field deep down", true, 50, &|new| {

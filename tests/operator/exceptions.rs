@@ -42,6 +42,46 @@ fn two_rules() -> Value {
     json!({"enforcement": "Enforce", "rules": {"imageTag": {}, "readOnlyRootFilesystem": {}}})
 }
 
+/// Kinds that are changed after the end with forged managers, each of a shape of its own.
+const CHANGED: [&str; 5] = ["Deployment", "StatefulSet", "CronJob", "PodTemplate", "Pod"];
+
+fn image_pointer(kind: &str) -> &'static str {
+    match kind {
+        "Pod" => "/spec/containers/0/image",
+        "PodTemplate" => "/template/spec/containers/0/image",
+        "CronJob" => "/spec/jobTemplate/spec/template/spec/containers/0/image",
+        _ => "/spec/template/spec/containers/0/image",
+    }
+}
+
+/// A workload whose root filesystem is read-only.
+fn workload_with(kind: &str, name: &str, image: &str) -> Value {
+    let mut manifest = workload(kind, name, image);
+    let container = image_pointer(kind).trim_end_matches("/image");
+    if let Some(container) = manifest.pointer_mut(container) {
+        container["securityContext"] = json!({"readOnlyRootFilesystem": true});
+    }
+    manifest
+}
+
+/// Managers that nobody is; for one that cannot be understood the API server sets no times at all.
+fn forged_managers() -> Vec<(&'static str, Value)> {
+    let manager = |api_version: &str, time: &Value, fields: &Value| {
+        json!({
+            "manager": "x", "operation": "Update", "apiVersion": api_version, "time": time,
+            "fieldsType": "FieldsV1", "fieldsV1": fields,
+        })
+    };
+    let (long_ago, labels) = (json!("2020-01-01T00:00:00Z"), json!({"f:metadata": {"f:labels": {"f:x": {}}}}));
+    vec![
+        ("an invented one", manager("v1", &long_ago, &labels)),
+        ("an apiVersion of three parts", manager("a/b/c", &long_ago, &labels)),
+        ("an unknown apiVersion", manager("nobody.example/v7", &long_ago, &labels)),
+        ("no time", manager("v1", &Value::Null, &labels)),
+        ("fields that are none", manager("v1", &long_ago, &json!({"k:{": {}, "x": 1}))),
+    ]
+}
+
 /// Changes of a running workload that break a rule, each by another way, as they are sent.
 async fn attempts(user: &Requests, name: &str, tag: &str) -> Result<Vec<(&'static str, crate::support::Answer)>> {
     let manifest = read_only(name, BAD);
@@ -127,6 +167,16 @@ async fn an_exception_ends_in_the_api_server_also_when_the_operator_is_dead() ->
     let mut running = read_only("legacy", BAD);
     running["spec"]["template"]["spec"]["containers"][0]["env"] = json!([{"name": "A", "value": "x"}]);
     user.create(Effect::Real, &running).await?.accepted()?;
+    // In the second in which it was made its manager would have no other time.
+    wait_until("another second", GENEROUS, async || {
+        let made: Timestamp = user.get(&running).await?.accepted()?["metadata"]["creationTimestamp"]
+            .as_str()
+            .context("no time")?
+            .parse()?;
+        ensure!(Timestamp::now() > made.checked_add(SignedDuration::from_secs(1))?, "not yet");
+        Ok(())
+    })
+    .await?;
     for (what, answer) in attempts(&user, "legacy", "earlier").await? {
         answer.accepted().with_context(|| format!("{what} before the end"))?;
     }
@@ -137,12 +187,16 @@ async fn an_exception_ends_in_the_api_server_also_when_the_operator_is_dead() ->
     for (what, answer) in removals(&user, "legacy", long_ago).await? {
         denied(answer).with_context(|| format!("{what}, before the end"))?;
     }
-    // With a label that is new, the API server notes the time.
-    let labelled = json!({"metadata": {"labels": {"new": "yes"}}, "spec": {"template": {"spec": {"containers": [
-        {"name": "main", "securityContext": null},
-    ]}}}});
-    let answer = user.patch(Effect::DryRun, &running, &Patch::Strategic(labelled.clone()), None).await?;
-    answer.accepted().context("a removal with a new label, before the end")?;
+    // The generation of a DaemonSet's template is counted behind the back of the field managers.
+    let mut daemon = workload("DaemonSet", "legacy-daemon", BAD);
+    daemon["spec"]["template"]["spec"]["containers"][0]["securityContext"] = json!({"readOnlyRootFilesystem": true});
+    user.create(Effect::Real, &daemon).await?.accepted()?;
+    // Good ones, which somebody will want to change when it is too late.
+    for kind in CHANGED {
+        user.create(Effect::Real, &workload_with(kind, &format!("legacy-{}", kind.to_ascii_lowercase()), GOOD))
+            .await?
+            .accepted()?;
+    }
 
     // From the second before the end to the second after it: whatever is let in was made before it.
     let begin = end.checked_sub(SignedDuration::from_secs(1))?;
@@ -173,8 +227,20 @@ async fn an_exception_ends_in_the_api_server_also_when_the_operator_is_dead() ->
     for (what, answer) in removals(&user, "legacy", long_ago).await? {
         denied(answer).with_context(|| format!("{what}, after the end"))?;
     }
-    let answer = user.patch(Effect::DryRun, &running, &Patch::Strategic(labelled), None).await?;
-    denied(answer).context("a removal with a new label, after the end")?;
+    let mut bare = user.get(&daemon).await?.accepted()?;
+    bare["metadata"]["resourceVersion"] = Value::Null;
+    bare["spec"]["template"]["spec"]["containers"][0]["securityContext"] = json!({});
+    denied(user.replace(Effect::DryRun, &bare, None).await?).context("a removal from a DaemonSet")?;
+    for kind in CHANGED {
+        for (what, entry) in forged_managers() {
+            let good = workload_with(kind, &format!("legacy-{}", kind.to_ascii_lowercase()), GOOD);
+            let mut bad = user.get(&good).await?.accepted()?;
+            bad["metadata"]["resourceVersion"] = Value::Null;
+            *bad.pointer_mut(image_pointer(kind)).context("no image")? = json!(BAD);
+            bad["metadata"]["managedFields"].as_array_mut().context("no managers")?.push(entry);
+            denied(user.replace(Effect::DryRun, &bad, None).await?).with_context(|| format!("a {kind} with {what}"))?;
+        }
+    }
     // Forged times do not bring it back where the API server notes its own.
     let mut forged = user.get(&running).await?.accepted()?;
     forged["metadata"]["resourceVersion"] = Value::Null;

@@ -7,9 +7,15 @@
 //!
 //! Expiry holds without the operator. CEL has no clock, but the object has: on CREATE the API server has just set
 //! `creationTimestamp`; on UPDATE it gives the field manager that adds or changes a field the time of this moment, so the
-//! latest time of all managers is now or later. Where an update only removes fields, no time is set and those that the
-//! client sends are stored, so such an update is never excused. (To ask for a manager or time that the old object has
-//! not, too, adds nothing: it can be forged, and two updates of one second have the same.)
+//! latest time of all managers is now or later. What a client can do about that (all of it seen):
+//!
+//! - Where an update only removes fields, no time is set, and those that the client sends are stored. So it must add or
+//!   change a leaf of a container: labels and annotations are changed behind the field manager's back too, by the
+//!   generation of a DaemonSet's template, and by mutating admission.
+//! - With managers that cannot be understood the API server sets no time either, and restores those of the old object. So
+//!   an entry must be there that the old object has not. (Two updates by one manager in one second have the same, and the
+//!   second is not excused.)
+//! - A list that is a set can be turned round or made shorter without a time. So a list must hold what it did not.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -210,10 +216,14 @@ fn clock(shape: &Shape) -> String {
     let object = |name: &str| if shape.is_validated() { name.to_owned() } else { format!("dyn({name})") };
     let (new, old) = (format!("{}.metadata", object("object")), format!("{}.metadata", object("oldObject")));
     let created = format!("(has({new}.creationTimestamp) ? timestamp({new}.creationTimestamp) : {NO_CLOCK})");
+    let text = |of: &str, field: &str| format!("(has({of}.{field}) ? {of}.{field} : '')");
+    let same = |field: &str| format!("{} == {}", text("o", field), text("m", field));
+    let is_known = format!("has(o.time) && o.time == m.time && {} && {}", same("manager"), same("operation"));
     let is_clocked = [
         format!("has({new}.managedFields) && has({old}.managedFields)"),
         format!("{new}.managedFields.all(m, has(m.time))"),
-        format!("({})", adds(shape, &new, &old)),
+        format!("{new}.managedFields.exists(m, !{old}.managedFields.exists(o, {is_known}))"),
+        format!("({})", adds(shape)),
     ];
     format!(
         "request.operation == 'CREATE' ? {created} : {} ? {new}.managedFields.map(m, timestamp(m.time)).max() : {NO_CLOCK}",
@@ -222,16 +232,8 @@ fn clock(shape: &Shape) -> String {
 }
 
 /// CEL that is true for an update that adds or changes a field whose manager the API server notes with the time.
-fn adds(shape: &Shape, new: &str, old: &str) -> String {
-    let mut any: Vec<String> = ["labels", "annotations"]
-        .into_iter()
-        .map(|field| {
-            format!(
-                "has({new}.{field}) && {new}.{field}.exists(k, !has({old}.{field}) || !(k in {old}.{field}) \
-                 || {old}.{field}[k] != {new}.{field}[k])"
-            )
-        })
-        .collect();
+fn adds(shape: &Shape) -> String {
+    let mut any: Vec<String> = Vec::new();
     if let Some(old_spec) = shape.pod_spec("oldObject") {
         let old_containers = shape.containers_of_both(&old_spec);
         any.push(format!(
@@ -247,19 +249,20 @@ fn adds(shape: &Shape, new: &str, old: &str) -> String {
             more(&format!("dyn({new})"), &format!("(has({old}) ? dyn({old}) : dyn({{}}))"), DEPTH)
         ));
     }
-    any.join(" || ")
+    if any.is_empty() { "false".to_owned() } else { any.join(" || ") }
 }
 
 /// How deep a container is compared: `securityContext.capabilities.drop`.
 const DEPTH: usize = 3;
 
-/// CEL that is true where a map has a leaf that another has not, or another value there. Lists of maps do not count: one
-/// with a field less is another value, too.
+/// CEL that is true where a map has a leaf that another has not, or another value there. Of a list only what it did not
+/// hold before counts, and lists of maps do not: an entry with a field less is another one, too.
 fn more(new: &str, old: &str, depth: usize) -> String {
     let (key, value, other) = (format!("k{depth}"), format!("v{depth}"), format!("o{depth}"));
+    let was = format!("({key} in {other} && type({other}[{key}]) == list ? {other}[{key}] : [])");
     let is_leaf = format!(
-        "type({value}) != map && (type({value}) != list || {value}.all(x, type(x) != map && type(x) != list)) \
-         && (!({key} in {other}) || {other}[{key}] != {value})"
+        "type({value}) == list ? {value}.exists(x, type(x) != map && type(x) != list && !(x in {was})) \
+         : type({value}) != map && (!({key} in {other}) || {other}[{key}] != {value})"
     );
     let body = if depth == 1 {
         is_leaf
@@ -269,7 +272,7 @@ fn more(new: &str, old: &str, depth: usize) -> String {
             &format!("({key} in {other} && type({other}[{key}]) == map ? {other}[{key}] : dyn({{}}))"),
             depth - 1,
         );
-        format!("type({value}) == map ? {nested} : {is_leaf}")
+        format!("type({value}) == map ? {nested} : ({is_leaf})")
     };
     format!("[{old}].exists({other}, {new}.exists({key}, [{new}[{key}]].exists({value}, {body})))")
 }
