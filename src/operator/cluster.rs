@@ -223,10 +223,11 @@ impl Cluster {
         self.touched.merge(Touched { all: true, ..Touched::default() });
     }
 
-    /// Looks which exceptions count now.
-    pub(super) fn look_at_exceptions(&mut self, now: Timestamp) {
-        let touched = self.exceptions.look(&self.world, &self.policies, &self.installation, now);
+    /// Looks which exceptions count now, and has them translated for the policies that may take up others.
+    pub(super) fn look_at_exceptions(&mut self, settled: &BTreeSet<PolicyId>, now: Timestamp) {
+        let touched = self.exceptions.look(&self.world, now);
         self.touched.merge(touched);
+        self.exceptions.round(&self.policies, settled, &self.installation);
     }
 
     /// What must be judged again since this was last asked.

@@ -26,6 +26,8 @@ pub(super) struct Seen<'a> {
     pub settled: &'a BTreeSet<PolicyId>,
     /// What counts.
     pub in_effect: &'a InEffect,
+    /// What is compiled of that.
+    pub compiled: &'a InEffect,
     /// The workloads that it excuses from something.
     pub matched: Option<&'a BTreeSet<WorkloadKey>>,
 }
@@ -49,7 +51,7 @@ pub(super) fn status(known: &KnownException, seen: &Seen<'_>, now: Timestamp) ->
         Ok(exception) => {
             status.policies = policies(exception);
             status.target = target(exception);
-            activity(exception, seen, status.has_matched, now)
+            activity(known, exception, seen, status.has_matched, now)
         }
     };
     let condition = |condition: ConditionType, (state, reason, message): Draft| -> Condition {
@@ -66,7 +68,13 @@ pub(super) fn status(known: &KnownException, seen: &Seen<'_>, now: Timestamp) ->
 type Draft = (&'static str, &'static str, String);
 
 /// The conditions Ready and Active of a valid exception.
-fn activity(exception: &Exception, seen: &Seen<'_>, has_matched: bool, now: Timestamp) -> (Draft, Draft) {
+fn activity(
+    known: &KnownException,
+    exception: &Exception,
+    seen: &Seen<'_>,
+    has_matched: bool,
+    now: Timestamp,
+) -> (Draft, Draft) {
     let done = |message: &str| ("True", "Compiled", message.to_owned());
     if now >= exception.expires_at {
         let message = format!("it ended at {}; delete it, or write a new one", exception.expires_at);
@@ -89,7 +97,15 @@ fn activity(exception: &Exception, seen: &Seen<'_>, has_matched: bool, now: Time
     if honouring.is_empty() {
         return (done("no policy honours it"), ("False", worst.reason(), refusing.join("; ")));
     }
-    if let Some(policy) = honouring.iter().find(|policy| !seen.settled.contains(&policy.id)) {
+    // What is in force stays so while others' exceptions come and go: everything that is compiled has it.
+    let is_active = known.status.conditions.iter().any(|condition| {
+        condition.type_ == ConditionType::Active.name()
+            && condition.status == "True"
+            && condition.observed_generation == Some(known.version.generation)
+    });
+    let is_compiled = |policy: &Policy| seen.compiled.holds_as_it_is(exception, &policy.id);
+    let waits = |policy: &Policy| !is_compiled(policy) || !(is_active || seen.settled.contains(&policy.id));
+    if let Some(policy) = honouring.iter().find(|policy| waits(policy)) {
         let message = format!("what enforces policy {} is being written", policy.id);
         return (("Unknown", "Progressing", message.clone()), ("Unknown", "Progressing", message));
     }

@@ -23,6 +23,11 @@ use crate::live::stored_exception;
 /// have policies compiled without end.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
+/// How long a round waits for the one before to be in force; twice as long after each that never was.
+const ROUND: Duration = Duration::from_secs(10);
+/// How long at most.
+const LONGEST_ROUND: Duration = Duration::from_secs(600);
+
 /// How soon after a look the end of an exception is looked at.
 const END_SEEN: Duration = Duration::from_millis(200);
 
@@ -49,6 +54,12 @@ pub(super) struct Excused {
     pub translation: Translation,
 }
 
+/// When a policy was last translated with other exceptions, and how often before the last was in force.
+struct Pace {
+    translated: Instant,
+    unsettled: u32,
+}
+
 /// All of them.
 #[derive(Default)]
 pub(super) struct KnownExceptions {
@@ -57,6 +68,15 @@ pub(super) struct KnownExceptions {
     pub in_effect: InEffect,
     /// What the policies come to that have any.
     pub excused: BTreeMap<PolicyId, Excused>,
+    /// Those that are translated: what counts comes in rounds, so that one tenant's changes do not keep another's from
+    /// ever being in force.
+    compiled: InEffect,
+    paces: BTreeMap<PolicyId, Pace>,
+    /// The policies that wait for their next round, and when the first of them need not wait any longer.
+    waiting: BTreeSet<PolicyId>,
+    next_round: Option<Instant>,
+    /// Whether policies have changed since the last round.
+    policies_changed: bool,
     /// Whether exceptions or policies have changed since that was looked at.
     stale: bool,
     looked: Option<Instant>,
@@ -105,16 +125,11 @@ impl KnownExceptions {
     pub(super) fn policies_changed(&mut self) {
         self.stale = true;
         self.looked = None;
+        self.policies_changed = true;
     }
 
     /// Looks which count now, if that may have changed; returns what must be judged again.
-    pub(super) fn look(
-        &mut self,
-        world: &World,
-        policies: &BTreeMap<PolicyId, KnownPolicy>,
-        installation: &Installation,
-        now: Timestamp,
-    ) -> Touched {
+    pub(super) fn look(&mut self, world: &World, now: Timestamp) -> Touched {
         let mut touched = Touched::default();
         let has_ended = self.in_effect.until().is_some_and(|until| until <= now);
         // An end is seen when it comes, but not so often that a tenant's thousand ends were a load.
@@ -127,11 +142,46 @@ impl KnownExceptions {
         for namespace in in_effect.changed_since(&self.in_effect) {
             touched.merge(world.of_namespace(&namespace));
         }
-        let before = std::mem::replace(&mut self.in_effect, in_effect);
-        self.translate(&before, policies, installation);
+        self.in_effect = in_effect;
         self.stale = false;
         self.looked = Some(Instant::now());
         touched
+    }
+
+    /// Translates policies with what counts now: those whose last round is in force, as `settled` says, or has had its
+    /// time.
+    pub(super) fn round(
+        &mut self,
+        policies: &BTreeMap<PolicyId, KnownPolicy>,
+        settled: &BTreeSet<PolicyId>,
+        installation: &Installation,
+    ) {
+        let now = Instant::now();
+        self.next_round = None;
+        self.waiting.clear();
+        self.paces.retain(|id, _| policies.contains_key(id));
+        let mut compiled = self.compiled.clone();
+        let concerned: BTreeSet<PolicyId> = self.in_effect.policies().chain(compiled.policies()).cloned().collect();
+        let mut is_new = std::mem::take(&mut self.policies_changed);
+        for id in concerned.iter().filter(|id| self.in_effect.of_policy(id) != self.compiled.of_policy(id)) {
+            let is_settled = settled.contains(id) || !policies.contains_key(id);
+            if let Some(Pace { translated, unsettled }) = self.paces.get(id).filter(|_| !is_settled) {
+                let due = *translated + (ROUND * 2_u32.saturating_pow((*unsettled).min(10))).min(LONGEST_ROUND);
+                if due > now {
+                    self.waiting.insert(id.clone());
+                    self.next_round = Some(self.next_round.map_or(due, |other| other.min(due)));
+                    continue;
+                }
+            }
+            let unsettled = self.paces.get(id).map_or(0, |pace| if is_settled { 0 } else { pace.unsettled + 1 });
+            self.paces.insert(id.clone(), Pace { translated: now, unsettled });
+            compiled.take_over(id, &self.in_effect);
+            is_new = true;
+        }
+        if is_new {
+            let before = std::mem::replace(&mut self.compiled, compiled);
+            self.translate(&before, policies, installation);
+        }
     }
 
     /// The statuses that are not as they were last written, so many at most: the next time those that come after them,
@@ -144,12 +194,12 @@ impl KnownExceptions {
         most: usize,
         now: Timestamp,
     ) -> Vec<(ExceptionId, String, ExceptionStatus)> {
-        let (all, in_effect) = (&self.all, &self.in_effect);
+        let (all, in_effect, compiled) = (&self.all, &self.in_effect, &self.compiled);
         let behind = self.last.clone().map_or(Bound::Unbounded, Bound::Excluded);
         let up_to = self.last.clone().map_or(Bound::Excluded(NONE), Bound::Included);
         let in_turn = all.range((behind, Bound::Unbounded)).chain(all.range((Bound::Unbounded, up_to)));
         let outdated = in_turn.filter_map(|(id, known)| {
-            let seen = Seen { policies, settled, in_effect, matched: scan.matched(id) };
+            let seen = Seen { policies, settled, in_effect, compiled, matched: scan.matched(id) };
             let status = status(known, &seen, now);
             let is_recent = known.reported.is_some_and(|last| last.elapsed() < NUMBERS_INTERVAL);
             let waits = status.conditions == known.status.conditions && is_recent;
@@ -188,7 +238,7 @@ impl KnownExceptions {
         let mut excused = std::mem::take(&mut self.excused);
         let mut honoured = Vec::new();
         for (id, known) in policies {
-            let (Ok(valid), Some(exceptions)) = (&known.policy, self.in_effect.of_policy(id)) else { continue };
+            let (Ok(valid), Some(exceptions)) = (&known.policy, self.compiled.of_policy(id)) else { continue };
             let is_same = id.namespace.is_none() && before.of_policy(id) == Some(exceptions);
             match excused.remove(id).filter(|known| is_same && Arc::ptr_eq(&known.of, &valid.policy)) {
                 Some(known) => drop(self.excused.insert(id.clone(), known)),
@@ -202,8 +252,16 @@ impl KnownExceptions {
         }
     }
 
-    /// How long until it must be looked at again, if nothing happens.
-    pub(super) fn next(&self, now: Timestamp) -> Option<Duration> {
+    /// How long until it must be looked at again, if nothing happens; at once where a policy that is settled waits.
+    pub(super) fn next(&self, settled: &BTreeSet<PolicyId>, now: Timestamp) -> Option<Duration> {
+        if !self.waiting.is_disjoint(settled) {
+            return Some(Duration::ZERO);
+        }
+        let round = self.next_round.map(|due| due.saturating_duration_since(Instant::now()));
+        self.next_look(now).into_iter().chain(round).min()
+    }
+
+    fn next_look(&self, now: Timestamp) -> Option<Duration> {
         let allowed = self.looked.map_or(Duration::ZERO, |looked| LOOK_AGAIN.saturating_sub(looked.elapsed()));
         if self.stale {
             return Some(allowed);

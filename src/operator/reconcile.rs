@@ -38,7 +38,7 @@ const SUMMARY_INTERVAL: Duration = Duration::from_secs(10);
 /// How many writes are under way at once.
 const WRITES_AT_ONCE: usize = 4;
 /// How many statuses of exceptions one pass writes: a tenant may have a thousand.
-const STATUSES_PER_PASS: usize = 50;
+const STATUSES_PER_PASS: usize = 100;
 /// How often at most it is looked whether they have changed.
 const EXCEPTIONS_INTERVAL: Duration = Duration::from_millis(500);
 /// How long after a delete the API server may still go by what is gone: it looks at its policies every second.
@@ -70,6 +70,8 @@ pub(super) struct Reconciler {
     pub reports: Reports,
     /// When it was last looked whether statuses of exceptions have changed.
     exceptions_reported: Option<Instant>,
+    /// The policies that are in force as they were last compiled, and nothing else of them.
+    in_force: BTreeSet<PolicyId>,
     /// When each policy was last not settled, with its exceptions.
     unsettled: BTreeMap<PolicyId, Instant>,
 }
@@ -106,6 +108,7 @@ impl Reconciler {
             summarised: BTreeMap::new(),
             reports,
             exceptions_reported: None,
+            in_force: BTreeSet::new(),
             unsettled: BTreeMap::new(),
         }
     }
@@ -131,7 +134,7 @@ impl Reconciler {
     pub(super) async fn pass(&mut self, cluster: &mut Cluster, is_scannable: bool) -> Duration {
         let started = Instant::now();
         let now = Timestamp::now();
-        cluster.look_at_exceptions(now);
+        cluster.look_at_exceptions(&self.in_force, now);
         let valid = cluster.policies.values().filter_map(|known| known.policy.as_ref().ok());
         let excused = &cluster.exceptions.excused;
         let translated = valid.map(|valid| {
@@ -156,9 +159,10 @@ impl Reconciler {
         if is_scannable {
             self.scan(cluster).await;
         }
+        self.note_what_is_in_force(cluster, &compilation);
         let mut failed = self.report(cluster, &compilation, now).await || !self.failures.is_empty();
         if self.exceptions_reported.is_none_or(|last| last.elapsed() >= EXCEPTIONS_INTERVAL) {
-            failed |= self.report_exceptions(cluster, &compilation, now).await;
+            failed |= self.report_exceptions(cluster, now).await;
             self.exceptions_reported = Some(Instant::now());
         }
         self.failed_passes = if failed { self.failed_passes.saturating_add(1) } else { 0 };
@@ -402,18 +406,23 @@ impl Reconciler {
         failed
     }
 
-    /// Writes the statuses of exceptions that have changed; returns whether a write failed.
-    async fn report_exceptions(&mut self, cluster: &mut Cluster, compilation: &Compilation, now: Timestamp) -> bool {
-        // What is stricter goes last: an exception holds only when it has gone.
-        let is_settled = |(id, compiled): &(&PolicyId, &Compiled)| {
-            self.progress(cluster, id, compiled) == Progress::Done && !self.waiting.contains(*id)
-        };
-        let mut settled = self.settled(compilation);
-        settled.retain(|id| compilation.policies.get_key_value(id).is_some_and(|policy| is_settled(&policy)));
+    fn note_what_is_in_force(&mut self, cluster: &Cluster, compilation: &Compilation) {
+        let mut in_force = self.settled(compilation);
+        in_force.retain(|id| {
+            let compiled = compilation.policies.get(id);
+            compiled.is_some_and(|compiled| self.progress(cluster, id, compiled) == Progress::Done)
+        });
         self.unsettled.retain(|id, _| compilation.policies.contains_key(id));
-        for id in compilation.policies.keys().filter(|id| !settled.contains(*id)) {
+        for id in compilation.policies.keys().filter(|id| !in_force.contains(*id)) {
             self.unsettled.insert(id.clone(), Instant::now());
         }
+        self.in_force = in_force;
+    }
+
+    /// Writes the statuses of exceptions that have changed; returns whether a write failed.
+    async fn report_exceptions(&mut self, cluster: &mut Cluster, now: Timestamp) -> bool {
+        // What is stricter goes last: an exception holds only when the API server has learned that it has gone.
+        let mut settled = self.in_force.clone();
         settled.retain(|id| self.unsettled.get(id).is_none_or(|last| last.elapsed() >= LEARNED));
         let policies: Vec<&Policy> = cluster.world.policies().map(|(_, policy)| policy).collect();
         let outdated = cluster.exceptions.outdated(&self.scan, &policies, &settled, STATUSES_PER_PASS, now);
@@ -490,7 +499,7 @@ impl Reconciler {
         if let Some(proof) = self.proofs.next() {
             next = next.min(proof.saturating_duration_since(Instant::now()).max(Duration::from_millis(50)));
         }
-        if let Some(exceptions) = cluster.exceptions.next(now) {
+        if let Some(exceptions) = cluster.exceptions.next(&self.in_force, now) {
             next = next.min(exceptions);
         }
         for last in self.unsettled.values().filter(|last| last.elapsed() < LEARNED + EXCEPTIONS_INTERVAL) {

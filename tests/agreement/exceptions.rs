@@ -212,6 +212,19 @@ fn container(sort: Sort, object: &mut Value) -> Result<&mut Value> {
     object.pointer_mut(&format!("{pointer}/containers/0")).context("no container")
 }
 
+/// Changes of an update strategy: what it is about, whether it passes, and the request.
+fn of_strategies() -> Vec<(String, bool, Value)> {
+    let mut cases = Vec::new();
+    for (time, passes) in [(99, true), (100, false)] {
+        let mut old = workload(Sort::BuiltIn(Kind::Deployment), "nginx:1");
+        old["spec"]["strategy"] = json!({"type": "RollingUpdate"});
+        let mut new = old.clone();
+        new["spec"]["strategy"] = json!({"type": "Recreate"});
+        cases.push((format!("a strategy at {time}"), passes, update(&changed(&old, at(10)), &changed(&new, at(time)))));
+    }
+    cases
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_update_is_excused_until_the_end_where_it_adds_or_changes_something() -> Result<()> {
     let policy = policies::two_rules().policy(None)?;
@@ -303,13 +316,7 @@ async fn an_update_is_excused_until_the_end_where_it_adds_or_changes_something()
             Ok(())
         })?;
     }
-    for (time, passes) in [(99, true), (100, false)] {
-        let mut old = workload(Sort::BuiltIn(Kind::Deployment), "nginx:1");
-        old["spec"]["strategy"] = json!({"type": "RollingUpdate"});
-        let mut new = old.clone();
-        new["spec"]["strategy"] = json!({"type": "Recreate"});
-        cases.push((format!("a strategy at {time}"), passes, update(&changed(&old, at(10)), &changed(&new, at(time)))));
-    }
+    cases.extend(of_strategies());
     let requests: Vec<Value> = cases.iter().map(|(.., request)| request.clone()).collect();
     for ((what, passes, request), judged) in cases.iter().zip(evaluator.judge(&requests).await?) {
         let denials = denials(&judged);

@@ -1,12 +1,14 @@
 //! Exceptions in the API server: they hold soon, for what they name only, and end by themselves, also when the operator
 //! is dead.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use jiff::{SignedDuration, Timestamp};
 use kube::api::Patch;
 use serde_json::{Value, json};
 
-use crate::policies::{Policy, condition};
+use crate::policies::{Native, Policy, condition};
 use crate::support::{Cluster, Effect, GENEROUS, Operator, Requests, TestNamespace, wait_until};
 use crate::workloads::{BAD, GOOD, denied, ordinary_user, workload};
 
@@ -142,6 +144,47 @@ async fn removals(user: &Requests, name: &str, forged: &str) -> Result<Vec<(&'st
     ])
 }
 
+/// From the second before the end to the second after it: whatever is let in was made before it.
+async fn around_the_end(user: &Requests, end: Timestamp) -> Result<()> {
+    let begin = end.checked_sub(SignedDuration::from_secs(1))?;
+    wait_until("the end", GENEROUS, async || {
+        ensure!(Timestamp::now() >= begin, "not yet");
+        Ok(())
+    })
+    .await?;
+    let (mut before, mut after) = (0, 0);
+    while Timestamp::now() < end.checked_add(SignedDuration::from_secs(1))? {
+        let asked = Timestamp::now();
+        let answer = user.create(Effect::DryRun, &read_only("legacy-last", BAD)).await?;
+        if answer.code < 300 {
+            let made: Timestamp = answer.body["metadata"]["creationTimestamp"].as_str().context("no time")?.parse()?;
+            ensure!(made < end, "let in at {made}, after {end}");
+            before += 1;
+        } else {
+            denied(answer)?;
+            ensure!(Timestamp::now() >= end, "denied at {asked}, before {end}");
+            after += 1;
+        }
+    }
+    ensure!(before > 0 && after > 0, "{before} before and {after} after the end");
+    Ok(())
+}
+
+/// After the end no change comes in with managers that are invented.
+async fn forging_brings_nothing_back(user: &Requests) -> Result<()> {
+    for kind in CHANGED {
+        for (what, entry) in forged_managers() {
+            let good = workload_with(kind, &format!("legacy-{}", kind.to_ascii_lowercase()), GOOD);
+            let mut bad = user.get(&good).await?.accepted()?;
+            bad["metadata"]["resourceVersion"] = Value::Null;
+            *bad.pointer_mut(image_pointer(kind)).context("no image")? = json!(BAD);
+            bad["metadata"]["managedFields"].as_array_mut().context("no managers")?.push(entry);
+            denied(user.replace(Effect::DryRun, &bad, None).await?).with_context(|| format!("a {kind} with {what}"))?;
+        }
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn an_exception_ends_in_the_api_server_also_when_the_operator_is_dead() -> Result<()> {
     let cluster = Cluster::start().await?;
@@ -198,29 +241,7 @@ async fn an_exception_ends_in_the_api_server_also_when_the_operator_is_dead() ->
             .accepted()?;
     }
 
-    // From the second before the end to the second after it: whatever is let in was made before it.
-    let begin = end.checked_sub(SignedDuration::from_secs(1))?;
-    wait_until("the end", GENEROUS, async || {
-        ensure!(Timestamp::now() >= begin, "not yet");
-        Ok(())
-    })
-    .await?;
-    let (mut before, mut after) = (0, 0);
-    while Timestamp::now() < end.checked_add(SignedDuration::from_secs(1))? {
-        let asked = Timestamp::now();
-        let answer = user.create(Effect::DryRun, &read_only("legacy-last", BAD)).await?;
-        if answer.code < 300 {
-            let made: Timestamp = answer.body["metadata"]["creationTimestamp"].as_str().context("no time")?.parse()?;
-            ensure!(made < end, "let in at {made}, after {end}");
-            before += 1;
-        } else {
-            denied(answer)?;
-            ensure!(Timestamp::now() >= end, "denied at {asked}, before {end}");
-            after += 1;
-        }
-    }
-    ensure!(before > 0 && after > 0, "{before} before and {after} after the end");
-
+    around_the_end(&user, end).await?;
     for (what, answer) in attempts(&user, "legacy", "later").await? {
         denied(answer).with_context(|| format!("{what} after the end"))?;
     }
@@ -231,16 +252,7 @@ async fn an_exception_ends_in_the_api_server_also_when_the_operator_is_dead() ->
     bare["metadata"]["resourceVersion"] = Value::Null;
     bare["spec"]["template"]["spec"]["containers"][0]["securityContext"] = json!({});
     denied(user.replace(Effect::DryRun, &bare, None).await?).context("a removal from a DaemonSet")?;
-    for kind in CHANGED {
-        for (what, entry) in forged_managers() {
-            let good = workload_with(kind, &format!("legacy-{}", kind.to_ascii_lowercase()), GOOD);
-            let mut bad = user.get(&good).await?.accepted()?;
-            bad["metadata"]["resourceVersion"] = Value::Null;
-            *bad.pointer_mut(image_pointer(kind)).context("no image")? = json!(BAD);
-            bad["metadata"]["managedFields"].as_array_mut().context("no managers")?.push(entry);
-            denied(user.replace(Effect::DryRun, &bad, None).await?).with_context(|| format!("a {kind} with {what}"))?;
-        }
-    }
+    forging_brings_nothing_back(&user).await?;
     // Forged times do not bring it back where the API server notes its own.
     let mut forged = user.get(&running).await?.accepted()?;
     forged["metadata"]["resourceVersion"] = Value::Null;
@@ -435,10 +447,36 @@ async fn a_tenant_with_many_hostile_exceptions_hurts_nobody_else() -> Result<()>
             hostile.rejects(&manifest).await.with_context(|| format!("without {field}"))?;
         }
     }
-    other.create_object(&exception("mine", 600, &json!({"workloads": {"names": ["legacy"]}})).0).await?;
-    excused(&other, &workload("Pod", "legacy", BAD)).await?;
     becomes(&hostile, "hostile-00", "True", "NeverMatched").await?;
     becomes(&hostile, "hostile-39", "False", "TooMany").await?;
+    // And he changes his mind all the time.
+    for number in 0..20 {
+        let (manifest, _) = exception(&format!("hostile-{number:02}"), 600, &json!({}));
+        hostile.requests().delete(Effect::Real, &manifest).await?.accepted()?;
+    }
+    let changes = async {
+        for number in 0.. {
+            let (manifest, _) = exception("restless", 600, &json!({"containers": [format!("c{number}")]}));
+            hostile.create_object(&manifest).await?;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            hostile.requests().delete(Effect::Real, &manifest).await?.accepted()?;
+        }
+        anyhow::Ok(())
+    };
+    let mine = async {
+        other.create_object(&exception("mine", 600, &json!({"workloads": {"names": ["legacy"]}})).0).await?;
+        let started = Timestamp::now();
+        excused(&other, &workload("Pod", "legacy", BAD)).await?;
+        eprintln!("MEASURED beside a restless tenant it holds after {}", Timestamp::now().duration_since(started));
+        becomes(&other, "mine", "True", "NeverMatched").await
+    };
+    tokio::select! {
+        ended = changes => ended?,
+        held = mine => drop(held?),
+    }
+    let generations = Native::list(hostile.client()).await?;
+    let of_this = generations.bindings.keys().filter(|name| name.contains(policy.name())).count();
+    ensure!(of_this < 60, "what was never in force piles up: {of_this} bindings");
     for namespace in [&hostile, &other] {
         denied(namespace.requests().create(Effect::DryRun, &workload("Pod", "web", BAD)).await?)?;
         namespace.accepts(&workload("Pod", "web", GOOD)).await?;

@@ -350,10 +350,29 @@ impl InEffect {
         self.by_policy.get(policy)
     }
 
+    /// The policies for which any count.
+    pub fn policies(&self) -> impl Iterator<Item = &PolicyId> {
+        self.by_policy.keys()
+    }
+
+    /// Takes over what counts for a policy elsewhere.
+    pub fn take_over(&mut self, policy: &PolicyId, from: &Self) {
+        match from.of_policy(policy) {
+            Some(exceptions) => drop(self.by_policy.insert(policy.clone(), exceptions.clone())),
+            None => drop(self.by_policy.remove(policy)),
+        }
+    }
+
     /// Whether one counts for a policy.
     pub fn holds(&self, exception: &ExceptionId, policy: &PolicyId) -> bool {
         let of_namespace = self.by_policy.get(policy).and_then(|of_policy| of_policy.get(&exception.namespace));
         of_namespace.is_some_and(|all| all.iter().any(|known| known.id == *exception))
+    }
+
+    /// Whether one counts for a policy as it is, and not as it was before an edit.
+    pub fn holds_as_it_is(&self, exception: &Exception, policy: &PolicyId) -> bool {
+        let of_namespace = self.by_policy.get(policy).and_then(|of_policy| of_policy.get(&exception.id.namespace));
+        of_namespace.is_some_and(|all| all.iter().any(|known| **known == *exception))
     }
 
     /// Why one counts for a policy or does not.
