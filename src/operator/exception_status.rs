@@ -107,7 +107,7 @@ fn activity(exception: &Exception, seen: &Seen<'_>, has_matched: bool, now: Time
 }
 
 /// Why a policy does not honour an exception, and what to do.
-fn why(standing: Standing, exception: &Exception, policy: &Policy) -> String {
+pub(crate) fn why(standing: Standing, exception: &Exception, policy: &Policy) -> String {
     let allowed = &policy.exceptions;
     match standing {
         Standing::TooLong => format!("TooLong, it lives longer than {:#}; end it earlier", allowed.max_duration),

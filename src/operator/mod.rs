@@ -30,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::telemetry::Metrics;
 use cluster::Cluster;
+pub(crate) use exception_status::why;
 use leader::{Leadership, leads};
 use reconcile::Reconciler;
 use report_watch::ReportWatch;
