@@ -283,6 +283,11 @@ pub struct Judgement {
 }
 
 impl Judgement {
+    /// Whether it cannot be decided, and no exception makes that no matter.
+    pub fn is_undecided(&self) -> bool {
+        self.finding.certainty == Certainty::Unknown && self.exception.is_none()
+    }
+
     /// Whether admission would deny a create of the workload for it, were every rule enforced: it judges configuration
     /// by itself, and what cannot be decided is no reason.
     pub fn would_deny(&self) -> bool {
