@@ -1,13 +1,14 @@
 //! Logs and metrics.
 
 mod catalogue;
+mod findings;
 mod posture;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use immutable_core::scan::Scan;
+use immutable_core::scan::Changes;
 use immutable_core::world::World;
 use jiff::Timestamp;
 use prometheus::{
@@ -17,6 +18,7 @@ use tracing_subscriber::EnvFilter;
 
 use catalogue::Catalogue;
 pub use catalogue::Described;
+use findings::Findings;
 use posture::Posture;
 
 use crate::api::PolicyStatus;
@@ -57,11 +59,13 @@ struct Inner {
     api_calls: IntCounterVec,
     policies: IntGaugeVec,
     native_objects: IntGaugeVec,
-    violations: IntGaugeVec,
+    findings: Findings,
     posture: Posture,
     scan_seconds: HistogramVec,
     scanned: IntCounter,
     reports: ReportMetrics,
+    /// Held by who asks: what is shown is set then, and nobody else is to see half of it.
+    asking: Mutex<()>,
 }
 
 /// What is counted of reports.
@@ -93,9 +97,6 @@ impl ReportMetrics {
         Ok(Self { wanted, capped, writes })
     }
 }
-
-/// How many series of violations there are at most: what is rarest beyond that is counted under no namespace.
-const MOST_SERIES: usize = 2_000;
 
 impl Metrics {
     /// Registers all of them; counters whose labels are known start at zero.
@@ -141,13 +142,6 @@ impl Metrics {
             ),
             &["kind"],
         )?;
-        let violations = IntGaugeVec::new(
-            Opts::new(
-                "immutable_violations",
-                "Findings in what runs, by policy, rule, enforcement and namespace; beyond 2000 sorts the rarest are under no namespace.",
-            ),
-            &["policy", "rule", "enforcement", "resource_namespace"],
-        )?;
         let scan_seconds = HistogramVec::new(
             HistogramOpts::new("immutable_scan_duration_seconds", "Duration of judging what has changed of what runs.")
                 .buckets(vec![0.0001, 0.001, 0.01, 0.1, 0.5, 2.5, 10.0]),
@@ -156,7 +150,6 @@ impl Metrics {
         let scanned =
             IntCounter::new("immutable_scan_workloads_total", "Workloads that were judged, again and again.")?;
         let reports = ReportMetrics::new(&mut registry)?;
-        registry.register(Box::new(violations.clone()))?;
         registry.register(Box::new(scan_seconds.clone()))?;
         registry.register(Box::new(scanned.clone()))?;
         registry.register(Box::new(build))?;
@@ -166,6 +159,7 @@ impl Metrics {
         registry.register(Box::new(api_calls.clone()))?;
         registry.register(Box::new(policies.clone()))?;
         registry.register(Box::new(native_objects.clone()))?;
+        let findings = Findings::register(&mut registry)?;
         let posture = Posture::register(&mut registry)?;
         // Memory, processor time, open files: read from /proc when asked.
         #[cfg(target_os = "linux")]
@@ -178,11 +172,12 @@ impl Metrics {
             api_calls,
             policies,
             native_objects,
-            violations,
+            findings,
             posture,
             scan_seconds,
             scanned,
             reports,
+            asking: Mutex::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -215,26 +210,20 @@ impl Metrics {
         self.inner.native_objects.with_label_values(&[kind]).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
-    /// Some workloads were judged again; what everything comes to now, and when all of it was last judged.
-    pub fn scanned(&self, duration: Duration, judged: usize, scan: &Scan, world: &World, everything: Option<Instant>) {
+    /// Some workloads were judged again; what counts otherwise now, and when all of it was last judged.
+    pub fn scanned(
+        &self,
+        duration: Duration,
+        judged: usize,
+        changes: Changes,
+        world: &World,
+        everything: Option<Instant>,
+    ) {
         let none: [&str; 0] = [];
         self.inner.scan_seconds.with_label_values(&none).observe(duration.as_secs_f64());
         self.inner.scanned.inc_by(u64::try_from(judged).unwrap_or(u64::MAX));
-        let as_gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-        self.inner.posture.scanned(scan, world, everything);
-        let mut sorts: Vec<_> = scan.violations().iter().collect();
-        sorts.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
-        self.inner.violations.reset();
-        for (number, (what, count)) in sorts.into_iter().enumerate() {
-            let namespace = if number < MOST_SERIES { what.namespace.as_str() } else { "" };
-            let labels = [
-                what.policy.to_string(),
-                what.rule.id().to_owned(),
-                what.enforcement.to_string(),
-                namespace.to_owned(),
-            ];
-            self.inner.violations.with_label_values(&labels).add(as_gauge(*count));
-        }
+        self.inner.findings.changed(changes);
+        self.inner.posture.scanned(world, everything);
     }
 
     /// How many reports are wanted, and how many of them leave something out.
@@ -266,6 +255,8 @@ impl Metrics {
 
     /// All of them in Prometheus' text format.
     pub fn text(&self) -> String {
+        let _alone = self.inner.asking.lock();
+        self.inner.findings.show();
         self.inner.posture.at(Timestamp::now());
         let mut buffer = Vec::new();
         match TextEncoder::new().encode(&self.inner.registry.gather(), &mut buffer) {
@@ -273,4 +264,8 @@ impl Metrics {
             Err(error) => format!("# {error}\n"),
         }
     }
+}
+
+fn number(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -188,7 +188,8 @@ impl Reconciler {
         }
         let judged = self.scan.update(&cluster.world, &cluster.exceptions.in_effect, &touched);
         let everything = self.scanned.map(Instant::into_std);
-        self.metrics.scanned(started.elapsed(), judged, &self.scan, &cluster.world, everything);
+        let changes = self.scan.take_changes();
+        self.metrics.scanned(started.elapsed(), judged, changes, &cluster.world, everything);
         self.reports.touched(&touched, &self.scan);
     }
 

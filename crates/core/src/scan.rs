@@ -102,6 +102,16 @@ pub struct Scan {
     summaries: BTreeMap<PolicyId, Summary>,
     violations: BTreeMap<Violations, u64>,
     matched: BTreeMap<ExceptionId, BTreeSet<WorkloadKey>>,
+    changed: (BTreeSet<Violations>, BTreeSet<PolicyId>),
+}
+
+/// What counts other than before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// How many findings there are now of each sort of which there are more or fewer; zero where there are none any more.
+    pub violations: BTreeMap<Violations, u64>,
+    /// What these policies come to now; none for those that are gone.
+    pub summaries: BTreeMap<PolicyId, Option<Summary>>,
 }
 
 impl Scan {
@@ -127,6 +137,9 @@ impl Scan {
             }
             // A policy that judges nothing has a summary, too, and one that is gone has none.
             let policies: BTreeSet<PolicyId> = world.policies().map(|(id, _)| id.clone()).collect();
+            let gone = self.summaries.keys().filter(|id| !policies.contains(id));
+            let new = policies.iter().filter(|id| !self.summaries.contains_key(id));
+            self.changed.1.extend(gone.chain(new).cloned());
             self.summaries.retain(|id, _| policies.contains(id));
             for id in policies {
                 self.summaries.entry(id).or_default();
@@ -140,10 +153,12 @@ impl Scan {
             return;
         }
         for (policy, result) in self.results.remove(key).unwrap_or_default() {
+            self.changed.1.insert(policy.clone());
             result.count(|sum, by| *sum -= by, self.summaries.entry(policy.clone()).or_default());
             for ((rule, enforcement), count) in result.findings {
                 let what = Violations { policy: policy.clone(), rule, enforcement, namespace: key.namespace.clone() };
                 take(&mut self.violations, &what, count);
+                self.changed.0.insert(what);
             }
             for (_, exception) in result.excused.into_keys() {
                 if let Entry::Occupied(mut matched) = self.matched.entry(exception) {
@@ -155,10 +170,12 @@ impl Scan {
             }
         }
         for (policy, result) in &results {
+            self.changed.1.insert(policy.clone());
             result.count(|sum, by| *sum += by, self.summaries.entry(policy.clone()).or_default());
             for (&(rule, enforcement), &count) in &result.findings {
                 let what = Violations { policy: policy.clone(), rule, enforcement, namespace: key.namespace.clone() };
-                *self.violations.entry(what).or_default() += count;
+                *self.violations.entry(what.clone()).or_default() += count;
+                self.changed.0.insert(what);
             }
             for (_, exception) in result.excused.keys() {
                 self.matched.entry(exception.clone()).or_default().insert(key.clone());
@@ -216,6 +233,23 @@ impl Scan {
     /// The workloads that an exception excuses from something; none for one that matches nothing.
     pub fn matched(&self, exception: &ExceptionId) -> Option<&BTreeSet<WorkloadKey>> {
         self.matched.get(exception)
+    }
+
+    /// What counts other than when somebody last asked.
+    pub fn take_changes(&mut self) -> Changes {
+        let (violations, policies) = std::mem::take(&mut self.changed);
+        let count = |what: Violations| {
+            let count = self.violations.get(&what).copied().unwrap_or_default();
+            (what, count)
+        };
+        let summary = |policy: PolicyId| {
+            let summary = self.summaries.get(&policy).cloned();
+            (policy, summary)
+        };
+        Changes {
+            violations: violations.into_iter().map(count).collect(),
+            summaries: policies.into_iter().map(summary).collect(),
+        }
     }
 
     /// How many findings there are of each sort; none that are zero.
