@@ -57,6 +57,7 @@ struct Inner {
     passes: IntCounterVec,
     pass_seconds: HistogramVec,
     api_calls: IntCounterVec,
+    watch_errors: IntCounterVec,
     policies: IntGaugeVec,
     native_objects: IntGaugeVec,
     findings: Findings,
@@ -98,6 +99,50 @@ impl ReportMetrics {
     }
 }
 
+/// The calls that an operator makes, by verb: they are there from the start, so that the first of each is an increase.
+const CALLS: &[(&str, &[&str])] = &[
+    ("get", &["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding", "ClusterRole", "Lease"]),
+    ("apply", &["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"]),
+    ("replace", &["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"]),
+    ("delete", &["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"]),
+    ("patch status", &["ClusterImmutablePolicy", "ImmutablePolicy", "ImmutableException"]),
+    ("discover", &["Report", "PolicyReport"]),
+    ("create", &["Event", "Lease"]),
+    ("update", &["Lease"]),
+];
+
+/// What the API server answers where all is well. The client does not tell it; whoever creates something by its API is
+/// answered 201, and of an apply it is not known whether it did.
+fn code_of_success(verb: &str) -> u16 {
+    if matches!(verb, "create" | "prove") { 201 } else { 200 }
+}
+
+/// A call to the API server; counted when it ends.
+pub struct ApiCall {
+    calls: IntCounterVec,
+    verb: &'static str,
+    kind: &'static str,
+    code: u16,
+}
+
+impl ApiCall {
+    /// It was answered as is wished.
+    pub fn succeeded(mut self) {
+        self.code = code_of_success(self.verb);
+    }
+
+    /// It was answered otherwise.
+    pub fn refused(mut self, code: u16) {
+        self.code = code;
+    }
+}
+
+impl Drop for ApiCall {
+    fn drop(&mut self) {
+        self.calls.with_label_values(&[self.verb, self.kind, &self.code.to_string()]).inc();
+    }
+}
+
 impl Metrics {
     /// Registers all of them; counters whose labels are known start at zero.
     ///
@@ -124,9 +169,19 @@ impl Metrics {
         let api_calls = IntCounterVec::new(
             Opts::new(
                 "immutable_api_calls_total",
-                "Calls to the API server that write or prove, by verb, kind and HTTP code; code 0 is no answer.",
+                "Calls to the API server but watches, by verb, kind and HTTP code; code 0 is no answer.",
             ),
             &["verb", "kind", "code"],
+        )?;
+        for (verb, kinds) in CALLS {
+            let code = code_of_success(verb).to_string();
+            for kind in *kinds {
+                api_calls.with_label_values(&[*verb, *kind, code.as_str()]).reset();
+            }
+        }
+        let watch_errors = IntCounterVec::new(
+            Opts::new("immutable_watch_errors_total", "Lists and watches that failed and were tried again, by kind."),
+            &["kind"],
         )?;
         let policies =
             IntGaugeVec::new(Opts::new("immutable_policies", "Policies by kind and state."), &["kind", "state"])?;
@@ -157,6 +212,7 @@ impl Metrics {
         registry.register(Box::new(passes.clone()))?;
         registry.register(Box::new(pass_seconds.clone()))?;
         registry.register(Box::new(api_calls.clone()))?;
+        registry.register(Box::new(watch_errors.clone()))?;
         registry.register(Box::new(policies.clone()))?;
         registry.register(Box::new(native_objects.clone()))?;
         let findings = Findings::register(&mut registry)?;
@@ -170,6 +226,7 @@ impl Metrics {
             passes,
             pass_seconds,
             api_calls,
+            watch_errors,
             policies,
             native_objects,
             findings,
@@ -194,9 +251,14 @@ impl Metrics {
         self.inner.pass_seconds.with_label_values(&none).observe(duration.as_secs_f64());
     }
 
-    /// One call to the API server.
-    pub fn api_call(&self, verb: &str, kind: &str, code: u16) {
-        self.inner.api_calls.with_label_values(&[verb, kind, &code.to_string()]).inc();
+    /// A call to the API server that begins. It has no answer unless one is told, also where nobody waits for it any more.
+    pub fn api_call(&self, verb: &'static str, kind: &'static str) -> ApiCall {
+        ApiCall { calls: self.inner.api_calls.clone(), verb, kind, code: 0 }
+    }
+
+    /// Counts failures of the watch of a kind; there must be few kinds.
+    pub fn watch_errors(&self, kind: &str) -> IntCounter {
+        self.inner.watch_errors.with_label_values(&[kind])
     }
 
     /// How many policies there are of a kind, by whether they are valid.

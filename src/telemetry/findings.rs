@@ -189,7 +189,7 @@ mod tests {
             .violations
             .collect()
             .iter()
-            .flat_map(|family| family.get_metric())
+            .flat_map(prometheus::proto::MetricFamily::get_metric)
             .map(|one| one.get_gauge().get_value())
             .sum();
         assert!((sum - f64::from(total)).abs() < 0.5, "{sum} and not {total}");
