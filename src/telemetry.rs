@@ -1,13 +1,14 @@
 //! Logs and metrics.
 
 mod catalogue;
+mod findings;
 mod posture;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use immutable_core::scan::Scan;
+use immutable_core::scan::Changes;
 use immutable_core::world::World;
 use jiff::Timestamp;
 use prometheus::{
@@ -17,6 +18,7 @@ use tracing_subscriber::EnvFilter;
 
 use catalogue::Catalogue;
 pub use catalogue::Described;
+use findings::Findings;
 use posture::Posture;
 
 use crate::api::PolicyStatus;
@@ -55,13 +57,16 @@ struct Inner {
     passes: IntCounterVec,
     pass_seconds: HistogramVec,
     api_calls: IntCounterVec,
+    watch_errors: IntCounterVec,
     policies: IntGaugeVec,
     native_objects: IntGaugeVec,
-    violations: IntGaugeVec,
+    findings: Findings,
     posture: Posture,
     scan_seconds: HistogramVec,
     scanned: IntCounter,
     reports: ReportMetrics,
+    /// Held by who asks: what is shown is set then, and nobody else is to see half of it.
+    asking: Mutex<()>,
 }
 
 /// What is counted of reports.
@@ -94,8 +99,49 @@ impl ReportMetrics {
     }
 }
 
-/// How many series of violations there are at most: what is rarest beyond that is counted under no namespace.
-const MOST_SERIES: usize = 2_000;
+/// The calls that an operator makes, by verb: they are there from the start, so that the first of each is an increase.
+const CALLS: &[(&str, &[&str])] = &[
+    ("get", &["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding", "ClusterRole", "Lease"]),
+    ("apply", &["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"]),
+    ("replace", &["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"]),
+    ("delete", &["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"]),
+    ("patch status", &["ClusterImmutablePolicy", "ImmutablePolicy", "ImmutableException"]),
+    ("discover", &["Report", "PolicyReport"]),
+    ("create", &["Event", "Lease"]),
+    ("update", &["Lease"]),
+];
+
+/// What the API server answers where all is well. The client does not tell it; whoever creates something by its API is
+/// answered 201, and of an apply it is not known whether it did.
+fn code_of_success(verb: &str) -> u16 {
+    if matches!(verb, "create" | "prove") { 201 } else { 200 }
+}
+
+/// A call to the API server; counted when it ends.
+pub struct ApiCall {
+    calls: IntCounterVec,
+    verb: &'static str,
+    kind: &'static str,
+    code: u16,
+}
+
+impl ApiCall {
+    /// It was answered as is wished.
+    pub fn succeeded(mut self) {
+        self.code = code_of_success(self.verb);
+    }
+
+    /// It was answered otherwise.
+    pub fn refused(mut self, code: u16) {
+        self.code = code;
+    }
+}
+
+impl Drop for ApiCall {
+    fn drop(&mut self) {
+        self.calls.with_label_values(&[self.verb, self.kind, &self.code.to_string()]).inc();
+    }
+}
 
 impl Metrics {
     /// Registers all of them; counters whose labels are known start at zero.
@@ -123,9 +169,19 @@ impl Metrics {
         let api_calls = IntCounterVec::new(
             Opts::new(
                 "immutable_api_calls_total",
-                "Calls to the API server that write or prove, by verb, kind and HTTP code; code 0 is no answer.",
+                "Calls to the API server but watches, by verb, kind and HTTP code; code 0 is no answer.",
             ),
             &["verb", "kind", "code"],
+        )?;
+        for (verb, kinds) in CALLS {
+            let code = code_of_success(verb).to_string();
+            for kind in *kinds {
+                api_calls.with_label_values(&[*verb, *kind, code.as_str()]).reset();
+            }
+        }
+        let watch_errors = IntCounterVec::new(
+            Opts::new("immutable_watch_errors_total", "Lists and watches that failed and were tried again, by kind."),
+            &["kind"],
         )?;
         let policies =
             IntGaugeVec::new(Opts::new("immutable_policies", "Policies by kind and state."), &["kind", "state"])?;
@@ -141,13 +197,6 @@ impl Metrics {
             ),
             &["kind"],
         )?;
-        let violations = IntGaugeVec::new(
-            Opts::new(
-                "immutable_violations",
-                "Findings in what runs, by policy, rule, enforcement and namespace; beyond 2000 sorts the rarest are under no namespace.",
-            ),
-            &["policy", "rule", "enforcement", "resource_namespace"],
-        )?;
         let scan_seconds = HistogramVec::new(
             HistogramOpts::new("immutable_scan_duration_seconds", "Duration of judging what has changed of what runs.")
                 .buckets(vec![0.0001, 0.001, 0.01, 0.1, 0.5, 2.5, 10.0]),
@@ -156,7 +205,6 @@ impl Metrics {
         let scanned =
             IntCounter::new("immutable_scan_workloads_total", "Workloads that were judged, again and again.")?;
         let reports = ReportMetrics::new(&mut registry)?;
-        registry.register(Box::new(violations.clone()))?;
         registry.register(Box::new(scan_seconds.clone()))?;
         registry.register(Box::new(scanned.clone()))?;
         registry.register(Box::new(build))?;
@@ -164,8 +212,10 @@ impl Metrics {
         registry.register(Box::new(passes.clone()))?;
         registry.register(Box::new(pass_seconds.clone()))?;
         registry.register(Box::new(api_calls.clone()))?;
+        registry.register(Box::new(watch_errors.clone()))?;
         registry.register(Box::new(policies.clone()))?;
         registry.register(Box::new(native_objects.clone()))?;
+        let findings = Findings::register(&mut registry)?;
         let posture = Posture::register(&mut registry)?;
         // Memory, processor time, open files: read from /proc when asked.
         #[cfg(target_os = "linux")]
@@ -176,13 +226,15 @@ impl Metrics {
             passes,
             pass_seconds,
             api_calls,
+            watch_errors,
             policies,
             native_objects,
-            violations,
+            findings,
             posture,
             scan_seconds,
             scanned,
             reports,
+            asking: Mutex::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -199,9 +251,14 @@ impl Metrics {
         self.inner.pass_seconds.with_label_values(&none).observe(duration.as_secs_f64());
     }
 
-    /// One call to the API server.
-    pub fn api_call(&self, verb: &str, kind: &str, code: u16) {
-        self.inner.api_calls.with_label_values(&[verb, kind, &code.to_string()]).inc();
+    /// A call to the API server that begins. It has no answer unless one is told, also where nobody waits for it any more.
+    pub fn api_call(&self, verb: &'static str, kind: &'static str) -> ApiCall {
+        ApiCall { calls: self.inner.api_calls.clone(), verb, kind, code: 0 }
+    }
+
+    /// Counts failures of the watch of a kind; there must be few kinds.
+    pub fn watch_errors(&self, kind: &str) -> IntCounter {
+        self.inner.watch_errors.with_label_values(&[kind])
     }
 
     /// How many policies there are of a kind, by whether they are valid.
@@ -215,26 +272,20 @@ impl Metrics {
         self.inner.native_objects.with_label_values(&[kind]).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
-    /// Some workloads were judged again; what everything comes to now, and when all of it was last judged.
-    pub fn scanned(&self, duration: Duration, judged: usize, scan: &Scan, world: &World, everything: Option<Instant>) {
+    /// Some workloads were judged again; what counts otherwise now, and when all of it was last judged.
+    pub fn scanned(
+        &self,
+        duration: Duration,
+        judged: usize,
+        changes: Changes,
+        world: &World,
+        everything: Option<Instant>,
+    ) {
         let none: [&str; 0] = [];
         self.inner.scan_seconds.with_label_values(&none).observe(duration.as_secs_f64());
         self.inner.scanned.inc_by(u64::try_from(judged).unwrap_or(u64::MAX));
-        let as_gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-        self.inner.posture.scanned(scan, world, everything);
-        let mut sorts: Vec<_> = scan.violations().iter().collect();
-        sorts.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
-        self.inner.violations.reset();
-        for (number, (what, count)) in sorts.into_iter().enumerate() {
-            let namespace = if number < MOST_SERIES { what.namespace.as_str() } else { "" };
-            let labels = [
-                what.policy.to_string(),
-                what.rule.id().to_owned(),
-                what.enforcement.to_string(),
-                namespace.to_owned(),
-            ];
-            self.inner.violations.with_label_values(&labels).add(as_gauge(*count));
-        }
+        self.inner.findings.changed(changes);
+        self.inner.posture.scanned(world, everything);
     }
 
     /// How many reports are wanted, and how many of them leave something out.
@@ -266,6 +317,8 @@ impl Metrics {
 
     /// All of them in Prometheus' text format.
     pub fn text(&self) -> String {
+        let _alone = self.inner.asking.lock();
+        self.inner.findings.show();
         self.inner.posture.at(Timestamp::now());
         let mut buffer = Vec::new();
         match TextEncoder::new().encode(&self.inner.registry.gather(), &mut buffer) {
@@ -273,4 +326,8 @@ impl Metrics {
             Err(error) => format!("# {error}\n"),
         }
     }
+}
+
+fn number(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }

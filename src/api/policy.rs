@@ -33,6 +33,8 @@ macro_rules! policy_kind {
             printcolumn(name = "Enforcement", type_ = "string", json_path = ".spec.enforcement"),
             printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
             printcolumn(name = "Enforced", type_ = "string", json_path = ".status.conditions[?(@.type=='Enforced')].status"),
+            printcolumn(name = "Workloads", type_ = "integer", json_path = ".status.summary.workloads"),
+            printcolumn(name = "Would reject", type_ = "integer", json_path = ".status.summary.wouldReject"),
             printcolumn(name = "Ready because", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason", priority = 1),
             printcolumn(name = "Enforced because", type_ = "string", json_path = ".status.conditions[?(@.type=='Enforced')].reason", priority = 1),
             printcolumn(name = "Suspended until", type_ = "string", json_path = ".spec.suspend.until", priority = 1),

@@ -87,6 +87,8 @@ mod tests {
                     "Enforcement",
                     "Ready",
                     "Enforced",
+                    "Workloads",
+                    "Would reject",
                     "Ready because",
                     "Enforced because",
                     "Suspended until",

@@ -1,9 +1,9 @@
 //! `immutable except`: prints an `ImmutableException`, or creates it.
 
-use std::collections::hash_map::DefaultHasher;
-use std::hash::{Hash as _, Hasher as _};
+use std::collections::BTreeSet;
 
 use immutable_core::glob::Glob;
+use immutable_core::native::short_digest;
 use immutable_core::policy::Allowed;
 use immutable_core::rules::RuleId;
 use immutable_core::selector::is_dns_label;
@@ -12,8 +12,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::connection::Connection;
 use super::exit::{Exit, print, refuse, say};
-use super::{duration, nearest};
+use super::{duration, exceptions, nearest};
 use crate::api::{ExceptedPolicy, ExceptedWorkloads, ImmutableException, ImmutableExceptionSpec, PolicyKind};
+use crate::live::Lists;
 use crate::operator::create_exception;
 
 /// Prints an exception for a workload, or creates it with --apply
@@ -47,7 +48,7 @@ pub(super) struct Arguments {
     /// Where it was asked for
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     ticket: Option<String>,
-    /// Name of the exception; absent means one made of the workload and the rule
+    /// Name of the exception; absent means one made of what it excuses, the same each time
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
     /// Namespace of the workload; absent means that of the kubeconfig's context, or default
@@ -84,13 +85,26 @@ async fn apply(arguments: &Arguments, exception: &ImmutableException) -> anyhow:
     let name = exception.metadata.name.as_deref().unwrap_or_default();
     let client = arguments.connection.client().await?;
     match create_exception(&client, namespace, exception).await {
-        Ok(()) => print(&format!(
-            "ImmutableException {namespace}/{name} created; it ends by itself at {}\n",
-            exception.spec.expires_at
-        )),
-        Err(error) if error.is_already_exists() => refuse([format!(
-            "error: ImmutableException {namespace}/{name} exists already; choose another --name, or delete it first"
-        )]),
+        Ok(()) => {
+            let exit = print(&format!(
+                "ImmutableException {namespace}/{name} created; it ends by itself at {}\n",
+                exception.spec.expires_at
+            ))?;
+            if let Ok(exception) = exception.validate() {
+                let lists = Lists::new(client, Some(namespace.to_owned()), arguments.connection.timeout());
+                exceptions::say_who_does_not_honour(&lists, exception, Timestamp::now()).await;
+            }
+            Ok(exit)
+        }
+        Err(error) if error.is_already_exists() => refuse([
+            format!("error: ImmutableException {namespace}/{name} exists already; choose another --name, or renew it:"),
+            format!(
+                "  kubectl patch immutableexception {name} --namespace {namespace} --type merge --patch \
+                 '{{\"spec\":{{\"expiresAt\":\"{}\"}}}}'",
+                exception.spec.expires_at
+            ),
+            "A policy counts how long it lives from its creation; delete it first to begin anew.".to_owned(),
+        ]),
         Err(error) if error.is_not_found() => Err(anyhow::anyhow!(
             "{error}: either there is no namespace {namespace}, or the cluster does not know ImmutableExceptions, which \
              `immutable crds | kubectl apply --server-side -f -` installs"
@@ -262,19 +276,20 @@ fn expiry(text: &str, now: Timestamp) -> Result<Timestamp, String> {
 /// The last second that RFC 3339 can write, which ends in the year 9999; a few days before it for every time zone.
 const LAST: Timestamp = Timestamp::constant(253_402_000_000, 0);
 
-/// A name that tells the workload and the rule, and is another for another exception.
+/// A name that tells the workload and the rule, is the same for what excuses the same, whatever its end, and another for
+/// another exception.
 fn made_name(kind: &str, name: &Glob, spec: &ImmutableExceptionSpec) -> String {
-    let mut hasher = DefaultHasher::new();
-    let ImmutableExceptionSpec { policies, rules, images, containers, reason, ticket, expires_at, .. } = spec;
-    format!("{kind} {name:?} {policies:?} {rules:?} {images:?} {containers:?} {reason:?} {ticket:?} {expires_at}")
-        .hash(&mut hasher);
+    let rules: BTreeSet<&str> = spec.rules.iter().map(String::as_str).collect();
+    let containers: BTreeSet<&str> = spec.containers.iter().map(String::as_str).collect();
+    let images: BTreeSet<&str> = spec.images.iter().map(Glob::as_str).collect();
+    let policies: BTreeSet<String> = spec.policies.iter().map(|policy| serde_json::json!(policy).to_string()).collect();
+    let identity = serde_json::json!([kind, name.as_str(), rules, containers, images, policies]).to_string();
     let readable = |character: char| if character.is_ascii_alphanumeric() { character } else { '-' };
     let target: String = name.as_str().chars().map(readable).take(60).collect();
     let target = target.trim_matches('-');
     let kind: String = kind.to_ascii_lowercase().chars().take(40).collect();
-    let rule = rules.first().map(String::as_str).unwrap_or_default();
-    let hash = hasher.finish() & 0xff_ffff;
-    let parts = [&kind, target, rule, &format!("{hash:06x}")];
+    let rule = rules.first().copied().unwrap_or_default();
+    let parts = [&kind, target, rule, &short_digest(&identity)];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-")
 }
 

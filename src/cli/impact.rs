@@ -138,6 +138,8 @@ fn judge(picture: &Picture, id: PolicyId) -> (Impact, Exit) {
             }
             Some(Told::Judged(judgements)) => {
                 impact.workloads += 1;
+                let undecided = judgements.iter().filter(|judgement| judgement.is_undecided());
+                impact.undecided += u64::try_from(undecided.count()).unwrap_or(u64::MAX);
                 let mut of_rule: BTreeMap<RuleId, u64> = BTreeMap::new();
                 for judgement in judgements.iter().filter(|judgement| judgement.would_deny()) {
                     *of_rule.entry(judgement.finding.rule).or_default() += 1;

@@ -123,7 +123,7 @@ fn activity(
 }
 
 /// Why a policy does not honour an exception, and what to do.
-fn why(standing: Standing, exception: &Exception, policy: &Policy) -> String {
+pub(crate) fn why(standing: Standing, exception: &Exception, policy: &Policy) -> String {
     let allowed = &policy.exceptions;
     match standing {
         Standing::TooLong => format!("TooLong, it lives longer than {:#}; end it earlier", allowed.max_duration),

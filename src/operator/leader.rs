@@ -12,7 +12,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::write::{WriteError, write_lease};
+use super::write::{WriteError, counted, within_deadline, write_lease};
+use crate::telemetry::Metrics;
 
 /// Name of the Lease.
 const LEASE: &str = "immutable-operator";
@@ -60,6 +61,7 @@ pub(super) async fn lead(
     namespace: String,
     identity: String,
     leadership: watch::Sender<Leadership>,
+    metrics: Metrics,
     stop: CancellationToken,
 ) {
     let api: Api<Lease> = Api::namespaced(client.clone(), &namespace);
@@ -67,7 +69,7 @@ pub(super) async fn lead(
     loop {
         // Counted from before the attempt: others count from when they see what it wrote, which is later.
         let started = Instant::now();
-        let attempt = attempt(&client, &api, &namespace, &identity, &mut seen);
+        let attempt = attempt(&client, &api, &namespace, &identity, &metrics, &mut seen);
         match tokio::time::timeout(RENEW_DEADLINE / 3, attempt).await {
             Ok(Ok(true)) => {
                 if set(&leadership, Some(started + RENEW_DEADLINE)) {
@@ -93,7 +95,7 @@ pub(super) async fn lead(
         }
     }
     if set(&leadership, None) {
-        release(&client, &api, &namespace, &identity).await;
+        release(&client, &api, &namespace, &identity, &metrics).await;
     }
 }
 
@@ -109,9 +111,10 @@ async fn attempt(
     api: &Api<Lease>,
     namespace: &str,
     identity: &str,
+    metrics: &Metrics,
     seen: &mut Option<Seen>,
 ) -> Result<bool, WriteError> {
-    let stored = api.get_opt(LEASE).await.map_err(|error| WriteError::Refused(Box::new(error)))?;
+    let stored = counted(metrics, "get", "Lease", within_deadline(api.get_opt(LEASE))).await?;
     let spec = stored.as_ref().and_then(|lease| lease.spec.clone()).unwrap_or_default();
     if seen.as_ref().is_none_or(|seen| seen.spec != spec) {
         *seen = Some(Seen { spec: spec.clone(), since: Instant::now() });
@@ -136,7 +139,7 @@ async fn attempt(
             ..LeaseSpec::default()
         }),
     };
-    match write_lease(client, namespace, &lease).await {
+    match write_lease(client, namespace, &lease, metrics).await {
         Ok(written) => {
             *seen = Some(Seen { spec: written.spec.unwrap_or_default(), since: Instant::now() });
             Ok(true)
@@ -158,15 +161,15 @@ fn step(spec: &LeaseSpec, identity: &str, unchanged: Duration) -> Step {
 }
 
 /// Gives the lease back, so that a successor need not wait.
-async fn release(client: &Client, api: &Api<Lease>, namespace: &str, identity: &str) {
+async fn release(client: &Client, api: &Api<Lease>, namespace: &str, identity: &str, metrics: &Metrics) {
     let released = async {
-        let stored = api.get_opt(LEASE).await.ok().flatten();
+        let stored = counted(metrics, "get", "Lease", within_deadline(api.get_opt(LEASE))).await.ok().flatten();
         let Some(mut lease) = stored else { return };
         let ours = |spec: &LeaseSpec| spec.holder_identity.as_deref() == Some(identity);
         if let Some(spec) = lease.spec.as_mut().filter(|spec| ours(spec)) {
             spec.holder_identity = Some(String::new());
             spec.lease_duration_seconds = Some(1);
-            if let Err(error) = write_lease(client, namespace, &lease).await {
+            if let Err(error) = write_lease(client, namespace, &lease, metrics).await {
                 tracing::warn!(%error, "the lease could not be given back; a successor waits until it expires");
             }
         }

@@ -30,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::telemetry::Metrics;
 use cluster::Cluster;
+pub(crate) use exception_status::why;
 use leader::{Leadership, leads};
 use reconcile::Reconciler;
 use report_watch::ReportWatch;
@@ -89,7 +90,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let listener = tokio::net::TcpListener::bind(listen.as_slice()).await?;
     tracing::info!(address = %listener.local_addr()?, %namespace, %owner, version = env!("CARGO_PKG_VERSION"), "started");
     let server = tokio::spawn(server::serve(listener, health.clone(), metrics.clone(), stop.clone()));
-    let election = tokio::spawn(leader::lead(client.clone(), namespace.clone(), identity(), leading, stop.clone()));
+    let election = leader::lead(client.clone(), namespace.clone(), identity(), leading, metrics.clone(), stop.clone());
+    let election = tokio::spawn(election);
 
     let prepared = async {
         if !in_cluster {
@@ -140,10 +142,10 @@ async fn work(
     health: &Health,
     metrics: &Metrics,
 ) {
-    let mut events = watch::events(client, installation);
-    let mut workloads = Workloads::new(client.clone());
+    let mut events = watch::events(client, installation, metrics);
+    let mut workloads = Workloads::new(client.clone(), metrics.clone());
     let mut cluster = Cluster::new(installation.clone());
-    let mut report_watch = ReportWatch::new(client, installation);
+    let mut report_watch = ReportWatch::new(client, installation, metrics);
     let mut due = tokio::time::Instant::now();
     // What is told of workloads goes on beside the passes, a little at a time.
     let mut telling_due = due;

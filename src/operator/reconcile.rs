@@ -200,7 +200,8 @@ impl Reconciler {
             tokio::task::yield_now().await;
         }
         let everything = self.scanned.map(Instant::into_std);
-        self.metrics.scanned(started.elapsed(), due.len(), &self.scan, &cluster.world, everything);
+        let changes = self.scan.take_changes();
+        self.metrics.scanned(started.elapsed(), due.len(), changes, &cluster.world, everything);
         self.reports.touched(&touched, &self.scan);
     }
 

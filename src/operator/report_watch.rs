@@ -17,6 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::cluster::Change;
 use super::watch::changes;
+use super::write::{WriteError, counted, within_deadline};
+use crate::telemetry::Metrics;
 
 /// How often it is looked which APIs are served, while none is.
 const LOOK_OFTEN: Duration = Duration::from_secs(15);
@@ -119,6 +121,7 @@ pub(super) enum ReportEvent {
 /// The watches of reports, and the look-out for their APIs.
 pub(super) struct ReportWatch {
     client: Client,
+    metrics: Metrics,
     selector: String,
     streams: SelectAll<BoxStream<'static, ReportEvent>>,
     running: BTreeMap<ReportApi, CancellationToken>,
@@ -126,11 +129,11 @@ pub(super) struct ReportWatch {
 
 impl ReportWatch {
     /// Looks for both APIs: what is stored in the one that is not wanted is removed.
-    pub(super) fn new(client: &Client, installation: &Installation) -> Self {
+    pub(super) fn new(client: &Client, installation: &Installation, metrics: &Metrics) -> Self {
         let mut streams = SelectAll::new();
-        streams.push(served(client.clone()).boxed());
+        streams.push(served(client.clone(), metrics.clone()).boxed());
         let selector = format!("{}={},{INSTALLATION_LABEL}={}", MANAGED_BY.0, MANAGED_BY.1, installation.label());
-        Self { client: client.clone(), selector, streams, running: BTreeMap::new() }
+        Self { client: client.clone(), metrics: metrics.clone(), selector, streams, running: BTreeMap::new() }
     }
 
     /// The next event; never ends.
@@ -162,7 +165,7 @@ impl ReportWatch {
             let (id, stored) = narrowed.report;
             (ReportId { api, ..id }, stored)
         };
-        changes(reports, config, api.kind(), read)
+        changes(reports, config, (api.kind(), self.metrics.watch_errors(api.kind())), read)
             .map(move |change| ReportEvent::Change(api, change))
             .take_until(async move { end.cancelled().await })
             .boxed()
@@ -170,12 +173,12 @@ impl ReportWatch {
 }
 
 /// Looks again and again which APIs are served, and tells it each time.
-fn served(client: Client) -> impl futures::Stream<Item = ReportEvent> {
-    let start = (client, BTreeSet::new(), Duration::ZERO);
-    futures::stream::unfold(start, |(client, mut served, pause)| async move {
+fn served(client: Client, metrics: Metrics) -> impl futures::Stream<Item = ReportEvent> {
+    let start = (client, metrics, BTreeSet::new(), Duration::ZERO);
+    futures::stream::unfold(start, |(client, metrics, mut served, pause)| async move {
         tokio::time::sleep(pause).await;
         for api in ReportApi::ALL {
-            match is_served(&client, api).await {
+            match is_served(&client, &metrics, api).await {
                 Ok(true) => drop(served.insert(api)),
                 Ok(false) => drop(served.remove(&api)),
                 // No answer is no news.
@@ -183,14 +186,16 @@ fn served(client: Client) -> impl futures::Stream<Item = ReportEvent> {
             }
         }
         let pause = if served.is_empty() { LOOK_OFTEN } else { LOOK_SELDOM };
-        Some((ReportEvent::Served(served.clone()), (client, served, pause)))
+        Some((ReportEvent::Served(served.clone()), (client, metrics, served, pause)))
     })
 }
 
-async fn is_served(client: &Client, api: ReportApi) -> kube::Result<bool> {
-    match client.list_api_group_resources(&api.api_version()).await {
+async fn is_served(client: &Client, metrics: &Metrics, api: ReportApi) -> Result<bool, WriteError> {
+    let version = api.api_version();
+    let resources = within_deadline(client.list_api_group_resources(&version));
+    match counted(metrics, "discover", api.kind(), resources).await {
         Ok(list) => Ok(list.resources.iter().any(|resource| resource.name == api.resource())),
-        Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => Ok(false),
+        Err(error) if matches!(error.code(), 403 | 404) => Ok(false),
         Err(error) => Err(error),
     }
 }

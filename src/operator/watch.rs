@@ -9,15 +9,17 @@ use kube::core::GroupVersionKind;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, watcher};
 use kube::{Client, ResourceExt};
+use prometheus::IntCounter;
 
 use super::cluster::{Change, Event};
 use crate::live::namespace_facts;
+use crate::telemetry::Metrics;
 
 /// How many objects a list asks for at once: it decides the peak of memory at the start.
 pub(super) const PAGE_SIZE: u32 = 100;
 
 /// Every watch of the operator, as one stream of events.
-pub(super) fn events(client: &Client, installation: &Installation) -> BoxStream<'static, Event> {
+pub(super) fn events(client: &Client, installation: &Installation, metrics: &Metrics) -> BoxStream<'static, Event> {
     let custom = |kind: &str, plural: &str| {
         let gvk = GroupVersionKind::gvk(crate::api::GROUP, "v1alpha1", kind);
         Api::<DynamicObject>::all_with(client.clone(), &ApiResource::from_gvk_with_plural(&gvk, plural))
@@ -29,29 +31,35 @@ pub(super) fn events(client: &Client, installation: &Installation) -> BoxStream<
     let namespaces = Api::<PartialObjectMeta<Namespace>>::all(client.clone());
     let owners = Api::<PartialObjectMeta<ClusterRole>>::all(client.clone());
     let named = config().fields(&format!("metadata.name={}", installation.owner));
+    let counted = |kind: &'static str| (kind, metrics.watch_errors(kind));
     select_all([
         changes(
             custom("ClusterImmutablePolicy", "clusterimmutablepolicies"),
             config(),
-            "ClusterImmutablePolicy",
+            counted("ClusterImmutablePolicy"),
             |object| object,
         )
         .map(Event::ClusterPolicy)
         .boxed(),
-        changes(custom("ImmutablePolicy", "immutablepolicies"), config(), "ImmutablePolicy", |object| object)
+        changes(custom("ImmutablePolicy", "immutablepolicies"), config(), counted("ImmutablePolicy"), |object| object)
             .map(Event::Policy)
             .boxed(),
-        changes(custom("ImmutableException", "immutableexceptions"), config(), "ImmutableException", |object| object)
-            .map(Event::Exception)
-            .boxed(),
-        changes(namespaces, config(), "Namespace", namespace_facts).map(Event::Namespace).boxed(),
-        changes(native(NativeKind::Policy), ours(), NativeKind::Policy.name(), |object| object)
+        changes(
+            custom("ImmutableException", "immutableexceptions"),
+            config(),
+            counted("ImmutableException"),
+            |object| object,
+        )
+        .map(Event::Exception)
+        .boxed(),
+        changes(namespaces, config(), counted("Namespace"), namespace_facts).map(Event::Namespace).boxed(),
+        changes(native(NativeKind::Policy), ours(), counted(NativeKind::Policy.name()), |object| object)
             .map(|change| Event::Native(NativeKind::Policy, change))
             .boxed(),
-        changes(native(NativeKind::Binding), ours(), NativeKind::Binding.name(), |object| object)
+        changes(native(NativeKind::Binding), ours(), counted(NativeKind::Binding.name()), |object| object)
             .map(|change| Event::Native(NativeKind::Binding, change))
             .boxed(),
-        owner_changes(owners, named).map(Event::Owner).boxed(),
+        owner_changes(owners, named, counted("ClusterRole")).map(Event::Owner).boxed(),
     ])
     .boxed()
 }
@@ -66,11 +74,11 @@ pub(super) fn native_resource(kind: NativeKind) -> ApiResource {
     ApiResource::from_gvk_with_plural(&gvk, plural)
 }
 
-/// The changes of one kind, already narrowed to what is kept of it.
+/// The changes of one kind, already narrowed to what is kept of it; `what` says how it is called, and counts its failures.
 pub(super) fn changes<K, T, F>(
     api: Api<K>,
     config: watcher::Config,
-    what: &str,
+    what: (&str, IntCounter),
     narrow: F,
 ) -> impl futures::Stream<Item = Change<T>> + Send + use<K, T, F>
 where
@@ -79,7 +87,7 @@ where
     F: Fn(K) -> T + Send + 'static,
 {
     let mut initial = Vec::new();
-    let what = what.to_owned();
+    let (what, errors) = (what.0.to_owned(), what.1);
     watcher(api, config).default_backoff().filter_map(move |event| {
         let change = match event {
             Ok(watcher::Event::Init) => {
@@ -94,6 +102,7 @@ where
             Ok(watcher::Event::Apply(object)) => Some(Change::Apply(narrow(object))),
             Ok(watcher::Event::Delete(object)) => Some(Change::Delete(narrow(object))),
             Err(error) => {
+                errors.inc();
                 tracing::warn!(kind = what, %error, "watch failed; it is tried again");
                 is_refused(&error).then(|| Change::Failed(error.to_string()))
             }
@@ -116,8 +125,9 @@ fn is_refused(error: &watcher::Error) -> bool {
 fn owner_changes(
     api: Api<PartialObjectMeta<ClusterRole>>,
     config: watcher::Config,
-) -> impl futures::Stream<Item = Change<Owner>> + Send {
-    changes(api, config, "ClusterRole", |object| {
+    what: (&str, IntCounter),
+) -> impl futures::Stream<Item = Change<Owner>> + Send + use<> {
+    changes(api, config, what, |object| {
         let going = object.metadata.deletion_timestamp.is_some();
         (going, Owner { name: object.name_any(), uid: object.metadata.uid.unwrap_or_default() })
     })

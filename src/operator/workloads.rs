@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::stream::{BoxStream, SelectAll, StreamExt};
 use immutable_core::rules::ConfigKind;
-use immutable_core::workload::{CustomWorkload, WorkloadKind};
+use immutable_core::workload::{CustomWorkload, Kind, WorkloadKind};
 use immutable_core::world;
 use kube::Client;
 use kube::api::Api;
@@ -16,10 +16,12 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::cluster::Change;
 use super::watch::{PAGE_SIZE, changes};
 use crate::live::{CONFIG_PAGE_SIZE, ConfigMap, RawObject, Served, config_fact};
+use crate::telemetry::Metrics;
 
 /// Every watch of what carries pods.
 pub(super) struct Workloads {
     client: Client,
+    metrics: Metrics,
     streams: SelectAll<BoxStream<'static, world::Change>>,
     running: BTreeMap<Served, CancellationToken>,
     keeps_what_is_made: Arc<AtomicBool>,
@@ -29,9 +31,10 @@ pub(super) struct Workloads {
 
 impl Workloads {
     /// Watches of the built-in kinds.
-    pub(super) fn new(client: Client) -> Self {
+    pub(super) fn new(client: Client, metrics: Metrics) -> Self {
         let mut workloads = Self {
             client,
+            metrics,
             streams: SelectAll::new(),
             running: BTreeMap::new(),
             keeps_what_is_made: Arc::default(),
@@ -50,7 +53,8 @@ impl Workloads {
             let api: Api<ConfigMap> = Api::all(self.client.clone());
             let config = watcher::Config::default().page_size(CONFIG_PAGE_SIZE);
             let kind = ConfigKind::ConfigMap;
-            let stream = changes(api, config, kind.resource(), config_fact);
+            let counted = (kind.resource(), self.metrics.watch_errors(kind.name()));
+            let stream = changes(api, config, counted, config_fact);
             let stream = stream.map(move |change| match change {
                 Change::Apply((key, immutable)) => world::Change::Config(kind, key, Some(immutable)),
                 Change::Delete((key, _)) => world::Change::Config(kind, key, None),
@@ -108,7 +112,9 @@ impl Workloads {
         let reader = watched.reader(Arc::clone(&self.keeps_what_is_made));
         let kind = watched.kind.clone();
         let config = watcher::Config::default().page_size(PAGE_SIZE);
-        changes(api, config, &watched.resource, move |object| reader.read(object))
+        // Policies name custom kinds, as many as they like.
+        let errors = self.metrics.watch_errors(watched.kind.built_in().map_or("custom", Kind::name));
+        changes(api, config, (&watched.resource, errors), move |object| reader.read(object))
             .map(move |change| match change {
                 Change::Apply((key, object)) => world::Change::Workload(key, Some(object)),
                 Change::Delete((key, _)) => world::Change::Workload(key, None),

@@ -86,7 +86,8 @@ impl WriteError {
         }
     }
 
-    fn code(&self) -> u16 {
+    /// The code that the API server answered, 0 where it did not.
+    pub(super) fn code(&self) -> u16 {
         match self {
             Self::Refused(error) => match &**error {
                 kube::Error::Api(status) => status.code,
@@ -393,16 +394,33 @@ impl Writer {
         future: impl Future<Output = kube::Result<T>>,
     ) -> Result<T, WriteError> {
         let end = writes_end(&self.leading).ok_or(WriteError::NotLeader)?;
-        let result = match tokio::time::timeout_at(end, within_deadline(future)).await {
-            Ok(result) => result,
-            Err(_) => Err(WriteError::Timeout),
-        };
-        self.metrics.api_call(verb, kind, result.as_ref().err().map_or(200, WriteError::code));
-        result
+        counted(&self.metrics, verb, kind, async {
+            match tokio::time::timeout_at(end, within_deadline(future)).await {
+                Ok(result) => result,
+                Err(_) => Err(WriteError::Timeout),
+            }
+        })
+        .await
     }
 }
 
-async fn within_deadline<T>(future: impl Future<Output = kube::Result<T>>) -> Result<T, WriteError> {
+/// Counts a call by what came of it.
+pub(super) async fn counted<T>(
+    metrics: &Metrics,
+    verb: &'static str,
+    kind: &'static str,
+    call: impl Future<Output = Result<T, WriteError>>,
+) -> Result<T, WriteError> {
+    let begun = metrics.api_call(verb, kind);
+    let result = call.await;
+    match &result {
+        Ok(_) => begun.succeeded(),
+        Err(error) => begun.refused(error.code()),
+    }
+    result
+}
+
+pub(super) async fn within_deadline<T>(future: impl Future<Output = kube::Result<T>>) -> Result<T, WriteError> {
     match tokio::time::timeout(DEADLINE, future).await {
         Ok(result) => result.map_err(|error| WriteError::Refused(Box::new(error))),
         Err(_) => Err(WriteError::Timeout),
@@ -436,14 +454,19 @@ fn is_not_found(error: &kube::Error) -> bool {
 ///
 /// # Errors
 /// It was not written; a conflict means that somebody else was faster.
-pub(super) async fn write_lease(client: &Client, namespace: &str, lease: &Lease) -> Result<Lease, WriteError> {
+pub(super) async fn write_lease(
+    client: &Client,
+    namespace: &str,
+    lease: &Lease,
+    metrics: &Metrics,
+) -> Result<Lease, WriteError> {
     let api: Api<Lease> = Api::namespaced(client.clone(), namespace);
     let parameters = PostParams { field_manager: Some("immutable-operator-lease".to_owned()), ..PostParams::default() };
     let name = lease.name_any();
     if lease.meta().resource_version.is_some() {
-        within_deadline(api.replace(&name, &parameters, lease)).await
+        counted(metrics, "update", "Lease", within_deadline(api.replace(&name, &parameters, lease))).await
     } else {
-        within_deadline(api.create(&parameters, lease)).await
+        counted(metrics, "create", "Lease", within_deadline(api.create(&parameters, lease))).await
     }
 }
 

@@ -41,7 +41,8 @@ pub struct Impact {
     pub policy: PolicyId,
     /// How many workloads it judges.
     pub workloads: u64,
-    /// How many of them cannot be judged.
+    /// How many things could not be decided, as the status of the policy counts them: a workload that cannot be judged is
+    /// one of them, and so is each question about another that has no answer.
     pub undecided: u64,
     /// Those that it would reject, by namespace.
     pub rejected: Vec<Rejected>,
@@ -90,7 +91,7 @@ impl Impact {
         )?;
         match self.undecided {
             0 => writeln!(out),
-            undecided => writeln!(out, "; {undecided} cannot be judged"),
+            undecided => writeln!(out, "; {} could not be decided", count(undecided, "thing")),
         }
     }
 

@@ -1,15 +1,15 @@
-//! Metrics of what runs, of exceptions, and of the state of policies.
+//! Metrics of exceptions, of the state of policies, and of how old what is known is.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use immutable_core::scan::Scan;
 use immutable_core::world::World;
 use jiff::Timestamp;
 use prometheus::{GaugeVec, IntGauge, IntGaugeVec, Opts};
 
 use super::catalogue::Catalogue;
+use super::number;
 use crate::api::PolicyStatus;
 
 /// The states of exceptions, each of which has a series from the start: the reasons of their condition Active.
@@ -26,13 +26,7 @@ const STATES: [&str; 10] = [
     "Invalid",
 ];
 
-/// How many policies have series of their own at most.
-const MOST_POLICIES: usize = 1_000;
-
 pub(super) struct Posture {
-    workloads: IntGaugeVec,
-    compliance: GaugeVec,
-    excused: IntGaugeVec,
     conditions: IntGaugeVec,
     unwatched: IntGauge,
     exceptions: IntGaugeVec,
@@ -56,13 +50,6 @@ impl Posture {
             catalogue.register(Box::new(metric.clone()))?;
             Ok(metric)
         };
-        let workloads = numbers(
-            "immutable_workloads",
-            "Workloads that run, by policy and by whether they break one of its rules.",
-            &["policy", "state"],
-        )?;
-        let excused =
-            numbers("immutable_excused", "Findings that exceptions excuse, by policy and rule.", &["policy", "rule"])?;
         let conditions = numbers(
             "immutable_policy_conditions",
             "Policies that have a condition, by its status and reason.",
@@ -79,47 +66,17 @@ impl Posture {
             catalogue.register(Box::new(metric.clone()))?;
             Ok(metric)
         };
-        let compliance = fractions(
-            "immutable_compliance_ratio",
-            "Share of a policy's workloads that break none of its rules.",
-            &["policy"],
-        )?;
         let scan_age = fractions("immutable_scan_age_seconds", "Time since everything was last judged.", &[])?;
         let next_expiry = fractions(
             "immutable_exception_next_expiry_seconds",
             "Time until the next exception expires; absent where none will.",
             &[],
         )?;
-        Ok(Self {
-            workloads,
-            compliance,
-            excused,
-            conditions,
-            unwatched,
-            exceptions,
-            next_expiry,
-            scan_age,
-            moments: Mutex::default(),
-        })
+        Ok(Self { conditions, unwatched, exceptions, next_expiry, scan_age, moments: Mutex::default() })
     }
 
-    /// What everything that runs comes to, and when all of it was last judged.
-    pub(super) fn scanned(&self, scan: &Scan, world: &World, everything: Option<Instant>) {
-        self.workloads.reset();
-        self.compliance.reset();
-        self.excused.reset();
-        for (id, _) in world.policies().take(MOST_POLICIES) {
-            let summary = scan.summary(id).cloned().unwrap_or_default();
-            let policy = id.to_string();
-            let of_state = |state: &str| self.workloads.with_label_values(&[policy.as_str(), state]);
-            of_state("compliant").set(number(summary.compliant));
-            of_state("violating").set(number(summary.workloads - summary.compliant));
-            let ratio = if summary.workloads == 0 { 1.0 } else { share(summary.compliant, summary.workloads) };
-            self.compliance.with_label_values(&[policy.as_str()]).set(ratio);
-            for (rule, count) in &summary.excused {
-                self.excused.with_label_values(&[policy.as_str(), rule.id()]).set(number(*count));
-            }
-        }
+    /// What cannot be watched, and when everything was last judged.
+    pub(super) fn scanned(&self, world: &World, everything: Option<Instant>) {
         self.unwatched.set(number((world.unwatched().count() + world.unknown_configs().len()) as u64));
         if let Ok(mut moments) = self.moments.lock() {
             moments.scanned = everything.or(moments.scanned);
@@ -160,13 +117,4 @@ impl Posture {
             self.next_expiry.with_label_values(&none).set(left.as_secs_f64());
         }
     }
-}
-
-fn number(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "no cluster has so many workloads that a share would be wrong")]
-fn share(part: u64, whole: u64) -> f64 {
-    part as f64 / whole as f64
 }

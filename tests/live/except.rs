@@ -6,7 +6,8 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::command::{Called, Folder, call, cluster};
-use crate::support::{Cluster, TestNamespace};
+use crate::support::{Cluster, GENEROUS, TestNamespace, wait_until};
+use crate::user::User;
 use crate::workloads::{BAD, workload};
 
 const REASON: &str = "the vendor ships no releases";
@@ -81,6 +82,111 @@ async fn what_is_printed_or_applied_excuses_the_workload() -> Result<()> {
     elsewhere[3] = "nowhere";
     call(cluster.kubeconfig(), &elsewhere).await?.exits(3)?.says("there is no namespace nowhere")?;
     Ok(())
+}
+
+#[tokio::test]
+async fn the_made_name_is_that_of_what_is_excused_so_that_nothing_is_excused_twice() -> Result<()> {
+    let name = async |arguments: &[&str]| -> Result<String> {
+        let base = ["deploy/web", "--rule", "image-tag", "--reason", REASON];
+        let printed = except(&[&base[..], arguments].concat()).await?;
+        let object: Value = serde_saphyr::from_str(&printed.exits(0)?.stdout)?;
+        Ok(object["metadata"]["name"].as_str().context("no name")?.to_owned())
+    };
+    // Another version of this program must make the same one.
+    let once = "deployment-web-image-tag-bca4209b8806";
+    for same in [&["--for", "1h"][..], &["--for", "2h", "--ticket", "SHOP-1"], &["--for", "1h", "-n", "shop"]] {
+        ensure!(name(same).await? == once, "{same:?}: {}", name(same).await?);
+    }
+    let mut names = vec![once.to_owned()];
+    for other in [
+        &["--container", "main"][..],
+        &["--image", "main"],
+        &["--policy", "main"],
+        &["--policy", "impol/main"],
+        &["--rule", "image-digest"],
+    ] {
+        names.push(name(&[&["--for", "1h"], other].concat()).await?);
+    }
+    let number = names.len();
+    names.sort();
+    names.dedup();
+    ensure!(names.len() == number, "{names:?}");
+    let rules = async |one, other| {
+        let arguments = ["deploy/web", "--rule", one, "--rule", other, "--container", "b", "--container", "a"];
+        for_an_hour(&arguments)
+            .await
+            .map(|called| called.stdout.lines().find(|line| line.contains("name: ")).map(str::to_owned))
+    };
+    ensure!(rules("image-tag", "image-digest").await? == rules("image-digest", "image-tag").await?);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_created_and_not_honoured_is_said_with_the_reason() -> Result<()> {
+    let cluster = cluster().await?;
+    let namespace = cluster.namespace(&[]).await?;
+    namespace
+        .create_object(&json!({
+            "apiVersion": "immutable.dev/v1alpha1", "kind": "ImmutablePolicy", "metadata": {"name": "strict"},
+            "spec": {
+                "enforcement": "Audit", "rules": {"imageTag": {}, "imageDigest": {}},
+                "exceptions": {"maxDuration": "1h", "rules": ["image-tag"]},
+            },
+        }))
+        .await?;
+    let applies = ["--reason", REASON, "--apply", "-n", namespace.name()];
+    let apply = async |arguments: &[&str]| {
+        call(cluster.kubeconfig(), &[&["except", "deploy/web"], arguments, &applies[..]].concat()).await
+    };
+    let strict = format!("not honoured by policy {}/strict: ", namespace.name());
+    for (arguments, expected) in [
+        (["--rule", "image-tag", "--for", "90m", "--name", "long"], format!("{strict}TooLong, ")),
+        (
+            ["--rule", "image-digest", "--for", "1h", "--name", "rule"],
+            format!("{strict}RuleNotExcusable, image-digest"),
+        ),
+        (
+            ["--rule", "image-tag", "--for", "1h", "--policy", "impol/no"],
+            "it excuses nothing: PolicyNotFound".to_owned(),
+        ),
+    ] {
+        apply(&arguments).await?.exits(0)?.says(&expected)?;
+    }
+    // One that is honoured, and then again: it would be the same one.
+    let honoured = ["--rule", "image-tag", "--for", "30m", "--policy", "impol/strict"];
+    let created = apply(&honoured).await?;
+    ensure!(created.exits(0)?.stderr.is_empty(), "{}", created.stderr);
+    let again = apply(&honoured).await?;
+    again.exits(2)?.says("exists already")?.says("kubectl patch immutableexception deployment-web-image-tag-")?;
+    // What is printed to renew it does so.
+    let renew = again.stderr.lines().find_map(|line| line.trim().strip_prefix("kubectl ")).context("no command")?;
+    let renew = renew.replace('\'', "");
+    let renewed = cluster.kubectl(&renew.split(' ').collect::<Vec<_>>(), "").await?;
+    ensure!(renewed.success()?.contains("patched"));
+
+    // Who may create it and not read policies is told nothing of them.
+    let user = User::create(cluster, &namespace, &["pods"]).await?;
+    let rbac = "rbac.authorization.k8s.io";
+    for object in [
+        json!({
+            "apiVersion": format!("{rbac}/v1"), "kind": "Role", "metadata": {"name": "excepts"},
+            "rules": [{"apiGroups": ["immutable.dev"], "resources": ["immutableexceptions"], "verbs": ["create"]}],
+        }),
+        json!({
+            "apiVersion": format!("{rbac}/v1"), "kind": "RoleBinding", "metadata": {"name": "excepts"},
+            "subjects": [{"kind": "User", "name": user.name, "apiGroup": rbac}],
+            "roleRef": {"apiGroup": rbac, "kind": "Role", "name": "excepts"},
+        }),
+    ] {
+        namespace.create_object(&object).await?;
+    }
+    let arguments = ["except", "deploy/api", "--rule", "image-digest", "--for", "90m"];
+    wait_until("the right to create one", GENEROUS, async || {
+        let created = call(user.kubeconfig(), &[&arguments[..], &applies].concat()).await?;
+        ensure!(created.exits(0)?.stderr.is_empty(), "{}", created.stderr);
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test]

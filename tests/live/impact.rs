@@ -8,14 +8,16 @@ use crate::schema;
 use crate::support::{Cluster, GENEROUS, Operator, TestNamespace, wait_until};
 use crate::workloads::{BAD, GOOD, workload};
 
-/// Waits until the operator has counted so many workloads, and returns how many of them it would reject.
-async fn would_reject(namespace: &TestNamespace, policy: &Value, workloads: u64, excused: u64) -> Result<u64> {
+/// Waits until the operator has counted so many workloads, and returns its summary.
+async fn summary(namespace: &TestNamespace, policy: &Value, workloads: u64, excused: u64) -> Result<Value> {
     wait_until("the operator to have counted", GENEROUS, async || {
         let stored = namespace.requests().get(policy).await?.accepted()?;
         let summary = &stored["status"]["summary"];
         let counts = summary["excused"].as_array().into_iter().flatten().filter_map(|rule| rule["count"].as_u64());
         ensure!(summary["workloads"] == workloads && counts.sum::<u64>() == excused, "{}", stored["status"]);
-        summary["wouldReject"].as_u64().ok_or_else(|| anyhow::anyhow!("{summary}"))
+        // The ConfigMap is not there, and Secrets are read by nobody.
+        ensure!(summary["undecided"] == 2, "{}", stored["status"]);
+        Ok(summary.clone())
     })
     .await
 }
@@ -30,7 +32,9 @@ async fn the_total_is_the_one_that_the_operator_reports() -> Result<()> {
     let namespace = cluster.namespace(&[]).await?;
     let name = namespace.name();
     let mut reads = workload("Pod", "reads", GOOD);
-    reads["spec"]["volumes"] = json!([{"name": "config", "configMap": {"name": "settings"}}]);
+    reads["spec"]["volumes"] = json!([
+        {"name": "config", "configMap": {"name": "settings"}}, {"name": "key", "secret": {"secretName": "key"}},
+    ]);
     let workloads = [
         workload("Deployment", "bad", BAD),
         workload("Deployment", "good", GOOD),
@@ -50,7 +54,7 @@ async fn the_total_is_the_one_that_the_operator_reports() -> Result<()> {
     for object in workloads.iter().chain([&exception]) {
         namespace.create_object(object).await?;
     }
-    let rules = json!({"imageTag": {}, "imageDigest": {}, "immutableConfig": {}});
+    let rules = json!({"imageTag": {}, "imageDigest": {}, "immutableConfig": {"kinds": ["ConfigMap", "Secret"]}});
     let namespaced = json!({
         "apiVersion": "immutable.dev/v1alpha1", "kind": "ImmutablePolicy", "metadata": {"name": "audited"},
         "spec": {"enforcement": "Audit", "rules": rules},
@@ -65,11 +69,12 @@ async fn the_total_is_the_one_that_the_operator_reports() -> Result<()> {
     let before = impact(cluster, &["--policy", &path]).await?;
     for (policy, arguments) in [(&namespaced, &["-n", name, "audited"][..]), (&of_cluster, &[name])] {
         namespace.create_object(policy).await?;
-        let reported = would_reject(&namespace, policy, 6, 2).await?;
+        let reported = summary(&namespace, policy, 6, 2).await?;
         let called = impact(cluster, arguments).await?;
         let report = called.exits(1)?.json()?;
-        ensure!(reported == 3 && report["summary"]["wouldReject"] == reported, "{reported}: {report}");
-        ensure!(report["summary"]["workloads"] == 6, "{report}");
+        for (count, expected) in [("workloads", 6), ("wouldReject", 3), ("undecided", 2)] {
+            ensure!(reported[count] == expected && report["summary"][count] == expected, "{reported}: {report}");
+        }
         let named = report["workloads"].as_array().into_iter().flatten();
         let named: Vec<String> = named.map(|one| format!("{} {}", one["kind"], one["name"])).collect();
         ensure!(named == [r#""Deployment" "bad""#, r#""StatefulSet" "bad""#, r#""Job" "bad""#], "{named:?}");
@@ -92,7 +97,9 @@ async fn the_total_is_the_one_that_the_operator_reports() -> Result<()> {
     ensure!(later["summary"]["wouldReject"] == 4, "{later}");
 
     let text = call(cluster.kubeconfig(), &["impact", name]).await?;
-    let total = format!("ClusterImmutablePolicy {name} would reject 3 of 6 workloads, were every rule enforced\n");
+    let total = format!(
+        "ClusterImmutablePolicy {name} would reject 3 of 6 workloads, were every rule enforced; 2 things could not be decided\n"
+    );
     ensure!(text.exits(1)?.stdout.ends_with(&total), "{}", text.stdout);
     ensure!(text.stdout.contains(&format!("Deployment {name}/bad")), "{}", text.stdout);
 

@@ -44,6 +44,9 @@ async fn it_answers_probes_counts_and_logs() -> Result<()> {
         "immutable_reconcile_total{result=\"success\"}",
         "immutable_reconcile_duration_seconds_count",
         "immutable_api_calls_total{code=\"200\",kind=\"ValidatingAdmissionPolicy\",verb=\"apply\"}",
+        "immutable_api_calls_total{code=\"200\",kind=\"Lease\",verb=\"update\"}",
+        "immutable_api_calls_total{code=\"200\",kind=\"ImmutableException\",verb=\"patch status\"}",
+        "immutable_watch_errors_total{kind=\"ImmutablePolicy\"} 0",
         "immutable_policies{kind=\"ClusterImmutablePolicy\",state=\"valid\"}",
         "immutable_native_objects{kind=\"ValidatingAdmissionPolicyBinding\"}",
     ] {

@@ -60,7 +60,7 @@ async fn what_runs_is_counted_as_it_changes() -> Result<()> {
 
 #[tokio::test]
 async fn a_kind_that_cannot_be_watched_is_named_and_stops_no_other() -> Result<()> {
-    let (cluster, _) = Operator::shared().await?;
+    let (cluster, operator) = Operator::shared().await?;
     let namespace = cluster.namespace(&[]).await?;
     namespace.create_object(&workload("Deployment", "bad", BAD)).await?;
     let mut spec = audited(&json!({"imageTag": {}}));
@@ -73,6 +73,7 @@ async fn a_kind_that_cannot_be_watched_is_named_and_stops_no_other() -> Result<(
     ensure!(message.contains("nobody.example/v1 Rollout"), "{message}");
     let gaps = stored["status"]["gaps"].to_string();
     ensure!(gaps.contains("nobody.example/v1 Rollout cannot be watched"), "{gaps}");
+    ensure!(operator.metric("immutable_watch_errors_total{kind=\"custom\"}").await? > 0.5, "no failure is counted");
     counts(&policy, 1, 0, 1).await?;
     policy.delete().await
 }

@@ -103,6 +103,16 @@ pub struct Scan {
     summaries: BTreeMap<PolicyId, Summary>,
     violations: BTreeMap<Violations, u64>,
     matched: BTreeMap<ExceptionId, BTreeSet<WorkloadKey>>,
+    changed: (BTreeSet<Violations>, BTreeSet<PolicyId>),
+}
+
+/// What counts other than before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// How many findings there are now of each sort of which there are more or fewer; zero where there are none any more.
+    pub violations: BTreeMap<Violations, u64>,
+    /// What these policies come to now; none for those that are gone.
+    pub summaries: BTreeMap<PolicyId, Option<Summary>>,
 }
 
 impl Scan {
@@ -120,7 +130,10 @@ impl Scan {
         }
         // A policy that judges nothing has a summary, too, and one that is gone has none once nothing counts for it.
         for (id, _) in world.policies() {
-            self.summaries.entry(id.clone()).or_default();
+            if !self.summaries.contains_key(id) {
+                self.summaries.insert(id.clone(), Summary::default());
+                self.changed.1.insert(id.clone());
+            }
         }
         let gone = self.results.keys().filter(|key| world.object(key).is_none()).cloned();
         let mut all: Vec<WorkloadKey> = gone.collect();
@@ -134,7 +147,12 @@ impl Scan {
             let judged = world.object(key).map(|object| judge(world, exceptions, key, object));
             self.replace(key, judged.unwrap_or_default());
         }
-        self.summaries.retain(|id, summary| world.policy(id).is_some() || summary.workloads > 0);
+        let is_gone = |(id, summary): &(&PolicyId, &Summary)| world.policy(id).is_none() && summary.workloads == 0;
+        let gone: Vec<PolicyId> = self.summaries.iter().filter(is_gone).map(|(id, _)| id.clone()).collect();
+        for id in gone {
+            self.summaries.remove(&id);
+            self.changed.1.insert(id);
+        }
     }
 
     fn replace(&mut self, key: &WorkloadKey, results: Results) {
@@ -142,10 +160,12 @@ impl Scan {
             return;
         }
         for (policy, result) in self.results.remove(key).unwrap_or_default() {
+            self.changed.1.insert(policy.clone());
             result.count(|sum, by| *sum -= by, self.summaries.entry(policy.clone()).or_default());
             for ((rule, enforcement), count) in result.findings {
                 let what = Violations { policy: policy.clone(), rule, enforcement, namespace: key.namespace.clone() };
                 take(&mut self.violations, &what, count);
+                self.changed.0.insert(what);
             }
             for (_, exception) in result.excused.into_keys() {
                 if let Entry::Occupied(mut matched) = self.matched.entry(exception) {
@@ -157,10 +177,12 @@ impl Scan {
             }
         }
         for (policy, result) in &results {
+            self.changed.1.insert(policy.clone());
             result.count(|sum, by| *sum += by, self.summaries.entry(policy.clone()).or_default());
             for &((rule, enforcement), count) in &result.findings {
                 let what = Violations { policy: policy.clone(), rule, enforcement, namespace: key.namespace.clone() };
-                *self.violations.entry(what).or_default() += count;
+                *self.violations.entry(what.clone()).or_default() += count;
+                self.changed.0.insert(what);
             }
             for (_, exception) in result.excused.keys() {
                 self.matched.entry(exception.clone()).or_default().insert(key.clone());
@@ -218,6 +240,23 @@ impl Scan {
     /// The workloads that an exception excuses from something; none for one that matches nothing.
     pub fn matched(&self, exception: &ExceptionId) -> Option<&BTreeSet<WorkloadKey>> {
         self.matched.get(exception)
+    }
+
+    /// What counts other than when somebody last asked.
+    pub fn take_changes(&mut self) -> Changes {
+        let (violations, policies) = std::mem::take(&mut self.changed);
+        let count = |what: Violations| {
+            let count = self.violations.get(&what).copied().unwrap_or_default();
+            (what, count)
+        };
+        let summary = |policy: PolicyId| {
+            let summary = self.summaries.get(&policy).cloned();
+            (policy, summary)
+        };
+        Changes {
+            violations: violations.into_iter().map(count).collect(),
+            summaries: policies.into_iter().map(summary).collect(),
+        }
     }
 
     /// How many findings there are of each sort; none that are zero.
@@ -287,6 +326,11 @@ pub struct Judgement {
 }
 
 impl Judgement {
+    /// Whether it cannot be decided, and no exception makes that no matter.
+    pub fn is_undecided(&self) -> bool {
+        self.finding.certainty == Certainty::Unknown && self.exception.is_none()
+    }
+
     /// Whether admission would deny a create of the workload for it, were every rule enforced: it judges configuration
     /// by itself, and what cannot be decided is no reason.
     pub fn would_deny(&self) -> bool {

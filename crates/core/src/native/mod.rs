@@ -33,6 +33,7 @@ use crate::workload::Kind;
 pub use excused::{Honoured, excuse};
 pub use expression::PROBE;
 pub use message::{line, message};
+pub use names::short_digest;
 pub use objects::{
     API_VERSION, AdmissionBinding, AdmissionBindingSpec, AdmissionPolicy, AdmissionPolicySpec, HASH_LABEL,
     INSTALLATION_LABEL, MANAGED_BY, MatchResources, NamedExpression, NativeKind, NativeObject, Owner,

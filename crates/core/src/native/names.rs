@@ -16,8 +16,8 @@ pub(crate) fn digest(identity: &str) -> String {
     })
 }
 
-/// 12 hexadecimal digits of it.
-pub(crate) fn short_digest(identity: &str) -> String {
+/// 12 hexadecimal digits of it: enough to tell names apart, and the same in every version.
+pub fn short_digest(identity: &str) -> String {
     let mut digest = digest(identity);
     digest.truncate(12);
     digest

@@ -265,6 +265,8 @@ proptest! {
     fn change_by_change_comes_to_what_a_scan_from_the_start_does(steps in proptest::collection::vec(step(), 1..60)) {
         let (mut world, mut scan) = (World::new("immutable-system"), Scan::default());
         let (mut exceptions, mut now) = (InEffect::default(), 0);
+        // What somebody knows who asks for changes only.
+        let (mut violations, mut summaries) = (BTreeMap::new(), BTreeMap::new());
         for step in &steps {
             if let Step::Later(seconds) = step {
                 now += seconds;
@@ -283,6 +285,18 @@ proptest! {
             prop_assert_eq!(&scan.summaries, &fresh.summaries, "{:?}", step);
             prop_assert_eq!(&scan.violations, &fresh.violations, "{:?}", step);
             prop_assert_eq!(&scan.matched, &fresh.matched, "{:?}", step);
+            let changes = scan.take_changes();
+            violations.extend(changes.violations);
+            violations.retain(|_, count| *count > 0);
+            for (id, summary) in changes.summaries {
+                match summary {
+                    Some(summary) => drop(summaries.insert(id, summary)),
+                    None => drop(summaries.remove(&id)),
+                }
+            }
+            prop_assert_eq!(&violations, &fresh.violations, "{:?}", step);
+            prop_assert_eq!(&summaries, &fresh.summaries, "{:?}", step);
+            prop_assert_eq!(scan.take_changes(), Changes::default());
         }
     }
 }
