@@ -68,8 +68,8 @@ struct Told {
 /// What a task has done.
 struct Done {
     work: Work,
-    /// The verb of a write of a report, and the report.
-    write: Option<(&'static str, ReportId)>,
+    /// The verb of a write of a report, the report, and which of that name it was.
+    write: Option<(&'static str, ReportId, Option<String>)>,
     asked: [u8; 16],
     events: Option<Marks>,
     result: Result<Option<(ReportId, Stored)>, WriteError>,
@@ -343,7 +343,7 @@ impl Reports {
         match work {
             Work::Tell(key) => self.decide_workload(key, cluster, scan),
             Work::Remove(id) if self.claimed_by(id).is_some() => None,
-            Work::Remove(id) => self.removal(work.clone(), id),
+            Work::Remove(id) => self.removal(id),
             Work::Expiring(id) => {
                 let known = cluster.exceptions.all.get(id)?;
                 let exception = known.exception.as_ref().ok()?;
@@ -355,10 +355,11 @@ impl Reports {
         }
     }
 
-    fn removal(&self, work: Work, id: &ReportId) -> Option<Job> {
+    fn removal(&self, id: &ReportId) -> Option<Job> {
         let Stored { uid, resource_version, .. } = &self.known.get(id)?.stored;
         let intent =
             ReportIntent::Delete { id: id.clone(), uid: uid.clone(), resource_version: resource_version.clone() };
+        let work = Work::Remove(id.clone());
         Some(Job { work, events: Vec::new(), marks: None, asked: [0; 16], intent: Some(intent) })
     }
 
@@ -373,9 +374,7 @@ impl Reports {
             if let Some(id) = wanted.map(|api| ReportId::of(api, &key.namespace, &told.uid))
                 && self.known.contains_key(&id)
             {
-                if object.is_none() {
-                    return self.removal(Work::Tell(Arc::clone(key)), &id);
-                }
+                // Nothing else remembers the report now: as work of its own it is tried until it is done.
                 self.queue.push(Work::Remove(id), Urgency::Outdated, Instant::now());
             }
         }
@@ -438,9 +437,9 @@ impl Reports {
         let Job { work, events, marks, asked, intent } = job;
         self.queue.begin(work.clone(), events.len() + usize::from(intent.is_some()));
         let write = intent.as_ref().map(|intent| match intent {
-            ReportIntent::Create(id, _) => ("create", id.clone()),
-            ReportIntent::Replace { id, .. } => ("update", id.clone()),
-            ReportIntent::Delete { id, .. } => ("delete", id.clone()),
+            ReportIntent::Create(id, _) => ("create", id.clone(), None),
+            ReportIntent::Replace { id, uid, .. } => ("update", id.clone(), Some(uid.clone())),
+            ReportIntent::Delete { id, uid, .. } => ("delete", id.clone(), Some(uid.clone())),
         });
         let writer = self.writer.clone();
         self.tasks.spawn(async move {
@@ -462,7 +461,7 @@ impl Reports {
 
     fn end(&mut self, done: Done, now: Instant) {
         let Done { work, write, asked, events, result } = done;
-        let verb = write.as_ref().map(|(verb, _)| *verb);
+        let verb = write.as_ref().map(|(verb, ..)| *verb);
         match result {
             Ok(stored) => {
                 if let Some(verb) = verb {
@@ -470,7 +469,12 @@ impl Reports {
                 }
                 match (stored, write) {
                     (Some((id, stored)), _) => drop(self.take_in(&id, stored, Some(asked))),
-                    (None, Some(("delete", id))) => drop(self.known.remove(&id)),
+                    // One that was written in its place meanwhile stays known.
+                    (None, Some(("delete", id, uid))) => {
+                        if self.known.get(&id).is_some_and(|known| Some(&known.stored.uid) == uid.as_ref()) {
+                            self.known.remove(&id);
+                        }
+                    }
                     (None, _) => {}
                 }
                 if let (Work::Tell(key), Some(events)) = (&work, events)
