@@ -71,16 +71,23 @@ struct Done {
     /// The verb of a write of a report, the report, and which of that name it was.
     write: Option<(&'static str, ReportId, Option<String>)>,
     asked: [u8; 16],
-    events: Option<Marks>,
+    /// The uid of the workload, and which Events are told of it by now.
+    marks: Option<(String, Marks)>,
+    /// Why an Event could not be told.
+    untold: Option<WriteError>,
     result: Result<Option<(ReportId, Stored)>, WriteError>,
 }
 
 /// What is to be written about one thing.
 struct Job {
     work: Work,
-    events: Vec<Value>,
-    marks: Option<Marks>,
+    /// Each with its mark.
+    events: Vec<(u32, Value)>,
+    /// The uid of the workload, and the marks of all there is to tell of it.
+    marks: Option<(String, Marks)>,
     asked: [u8; 16],
+    /// What the report that is there says, and what was asked for.
+    there: [Option<[u8; 16]>; 2],
     intent: Option<ReportIntent>,
 }
 
@@ -350,7 +357,14 @@ impl Reports {
                 let event = self.telling(Timestamp::now()).expiring(exception, &known.version.uid)?;
                 self.expiring.insert(id.clone(), exception.expires_at);
                 let (marks, intent) = (None, None);
-                Some(Job { work: work.clone(), events: vec![event], marks, asked: [0; 16], intent })
+                Some(Job {
+                    work: work.clone(),
+                    events: vec![(0, event)],
+                    marks,
+                    asked: [0; 16],
+                    there: [None; 2],
+                    intent,
+                })
             }
         }
     }
@@ -360,7 +374,7 @@ impl Reports {
         let intent =
             ReportIntent::Delete { id: id.clone(), uid: uid.clone(), resource_version: resource_version.clone() };
         let work = Work::Remove(id.clone());
-        Some(Job { work, events: Vec::new(), marks: None, asked: [0; 16], intent: Some(intent) })
+        Some(Job { work, events: Vec::new(), marks: None, asked: [0; 16], there: [None; 2], intent: Some(intent) })
     }
 
     fn decide_workload(&mut self, key: &Arc<WorkloadKey>, cluster: &Cluster, scan: &Scan) -> Option<Job> {
@@ -398,9 +412,10 @@ impl Reports {
         let telling = self.telling(Timestamp::now());
         let events = news.map(|notice| {
             let policy_uid = cluster.policies.get(&notice.policy).map_or("", |known| known.version.uid.as_str());
-            notice.manifest(&telling, key, &object.uid, policy_uid)
+            (notice.mark(), notice.manifest(&telling, key, &object.uid, policy_uid))
         });
-        let events: Vec<Value> = events.collect();
+        let events: Vec<(u32, Value)> = events.collect();
+        let there = known.map_or([None; 2], |known| [Some(known.stored.digest), known.asked]);
         let (mut intent, mut asked) = (None, [0; 16]);
         if let Some(id) = id
             && let Some(report) = report(&cluster.world, &cluster.exceptions.in_effect, key, object)
@@ -408,7 +423,7 @@ impl Reports {
             let manifest = report.manifest(id.api, &self.installation, key, &object.uid, &written(&marks));
             asked = digest(&manifest);
             intent = match known {
-                Some(Known { stored, asked: before }) if stored.digest == asked || *before == Some(asked) => None,
+                Some(_) if there.contains(&Some(asked)) => None,
                 Some(Known { stored, .. }) => Some(ReportIntent::Replace {
                     id,
                     manifest,
@@ -429,40 +444,55 @@ impl Reports {
             }
             return None;
         }
-        Some(Job { work: Work::Tell(Arc::clone(key)), events, marks: Some(marks), asked, intent })
+        let marks = Some((object.uid.clone(), marks));
+        Some(Job { work: Work::Tell(Arc::clone(key)), events, marks, asked, there, intent })
     }
 
-    /// Begins to write. Events come first: a report remembers that they were told.
+    /// Begins to write. Events come first: a report remembers those that were told.
     fn begin(&mut self, job: Job) {
-        let Job { work, events, marks, asked, intent } = job;
+        let Job { work, events, mut marks, mut asked, there, mut intent } = job;
         self.queue.begin(work.clone(), events.len() + usize::from(intent.is_some()));
-        let write = intent.as_ref().map(|intent| match intent {
-            ReportIntent::Create(id, _) => ("create", id.clone(), None),
-            ReportIntent::Replace { id, uid, .. } => ("update", id.clone(), Some(uid.clone())),
-            ReportIntent::Delete { id, uid, .. } => ("delete", id.clone(), Some(uid.clone())),
-        });
         let writer = self.writer.clone();
         self.tasks.spawn(async move {
-            let mut result = Ok(None);
-            for event in events {
+            let mut untold = None;
+            for (mark, event) in events {
                 if let Err(error) = writer.create_event(event).await {
                     tracing::warn!(%error, "an Event was not told");
-                    // A report that is written remembers Events that nobody will hear of; without one they come again.
-                    result = Err(error);
+                    if let Some((_, marks)) = &mut marks {
+                        marks.remove(&mark);
+                    }
+                    untold = Some(error);
                 }
             }
-            if let Some(intent) = intent {
-                let stored = writer.write_report(&intent).await;
-                result = stored.map(|stored| stored.map(|(api, object)| narrow(api, &object)));
+            // What nobody has heard of is not remembered, and comes again; the report does not wait for it.
+            if let (Some(_), Some((_, marks)), Some(report)) = (&untold, &marks, &mut intent) {
+                asked = report.remember(&written(marks)).unwrap_or(asked);
+                intent = intent.filter(|_| !there.contains(&Some(asked)));
             }
-            Done { work, write, asked, events: marks, result }
+            let write = intent.as_ref().map(|intent| match intent {
+                ReportIntent::Create(id, _) => ("create", id.clone(), None),
+                ReportIntent::Replace { id, uid, .. } => ("update", id.clone(), Some(uid.clone())),
+                ReportIntent::Delete { id, uid, .. } => ("delete", id.clone(), Some(uid.clone())),
+            });
+            let result = match intent {
+                Some(intent) => writer.write_report(&intent).await,
+                None => Ok(None),
+            };
+            let result = result.map(|stored| stored.map(|(api, object)| narrow(api, &object)));
+            Done { work, write, asked, marks, untold, result }
         });
     }
 
     fn end(&mut self, done: Done, now: Instant) {
-        let Done { work, write, asked, events, result } = done;
+        let Done { work, write, asked, marks, untold, result } = done;
+        if let (Work::Tell(key), Some((uid, marks))) = (&work, marks)
+            && let Some(told) = self.told.get_mut(key).filter(|told| told.uid == uid)
+        {
+            told.events = Some(marks);
+        }
         let verb = write.as_ref().map(|(verb, ..)| *verb);
-        match result {
+        let untold = untold.map(|error| (None, error));
+        let failure = match result {
             Ok(stored) => {
                 if let Some(verb) = verb {
                     self.metrics.report_write(verb, true);
@@ -477,26 +507,27 @@ impl Reports {
                     }
                     (None, _) => {}
                 }
-                if let (Work::Tell(key), Some(events)) = (&work, events)
-                    && let Some(told) = self.told.get_mut(key)
-                {
-                    told.events = Some(events);
-                }
-                self.queue.done(&work);
+                untold
             }
-            Err(WriteError::NotLeader) => self.queue.done(&work),
+            // An Event is not put off as long as a report of another installation.
+            Err(error @ WriteError::NotOurs { .. }) => untold.or(Some((verb, error))),
+            Err(error) => Some((verb, error)),
+        };
+        match failure {
+            None | Some((_, WriteError::NotLeader)) => self.queue.done(&work),
             // Another installation tells the same of it.
-            Err(WriteError::NotOurs { .. }) => {
+            Some((_, WriteError::NotOurs { .. })) => {
                 self.queue.done(&work);
                 self.queue.push_later(work, FOREIGN, now);
             }
-            Err(error) if error.is_conflict() || error.is_not_found() => self.queue.failed(work, None, now),
-            Err(error) => {
+            Some((_, error)) if error.is_conflict() || error.is_not_found() => self.queue.failed(work, None, now),
+            Some((verb, error)) => {
                 if let Some(verb) = verb {
                     self.metrics.report_write(verb, false);
                 }
                 tracing::warn!(what = ?work, %error, "not told");
-                self.queue.failed(work, Some(error.to_string()), now);
+                let what = if verb.is_some() { "" } else { "an Event was not told: " };
+                self.queue.failed(work, Some(format!("{what}{error}")), now);
             }
         }
     }
