@@ -2,6 +2,7 @@
 
 mod cluster;
 mod conditions;
+mod endings;
 mod exception_status;
 mod exceptions;
 mod leader;

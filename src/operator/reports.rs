@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use immutable_core::event::{Marks, Telling, notices, written};
-use immutable_core::exception::ExceptionId;
 use immutable_core::native::Installation;
 use immutable_core::report::{ReportApi, ReportId, ReportIntent, digest, report};
 use immutable_core::scan::Scan;
@@ -18,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::cluster::{Change, Cluster};
+use super::endings::{Endings, LOOK_INTERVAL};
 use super::report_queue::{Queue, Urgency, Work};
 use super::report_troubles::Troubles;
 use super::report_watch::{ReportEvent, Stored, narrow};
@@ -32,8 +32,6 @@ const IDLE: Duration = Duration::from_secs(30);
 const VANISHED: Duration = Duration::from_secs(1);
 /// When a report of another installation is looked at again.
 const FOREIGN: Duration = Duration::from_secs(600);
-/// How often the ends of exceptions are looked at.
-const EXPIRY_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Which reports are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -109,9 +107,7 @@ pub(super) struct Reports {
     /// The same by uid.
     by_uid: HashMap<String, Arc<WorkloadKey>>,
     capped: BTreeSet<Arc<WorkloadKey>>,
-    /// The exceptions whose end was told, with that end.
-    expiring: BTreeMap<ExceptionId, Timestamp>,
-    looked_at_expiry: Option<Instant>,
+    endings: Endings,
     queue: Queue,
     tasks: JoinSet<Done>,
     ended: Vec<Done>,
@@ -137,8 +133,7 @@ impl Reports {
             told: BTreeMap::new(),
             by_uid: HashMap::new(),
             capped: BTreeSet::new(),
-            expiring: BTreeMap::new(),
-            looked_at_expiry: None,
+            endings: Endings::default(),
             queue: Queue::new(Instant::now()),
             tasks: JoinSet::new(),
             ended: Vec::new(),
@@ -153,8 +148,7 @@ impl Reports {
         self.told.clear();
         self.by_uid.clear();
         self.capped.clear();
-        self.expiring.clear();
-        self.looked_at_expiry = None;
+        self.endings = Endings::default();
         self.scanned = false;
     }
 
@@ -307,10 +301,10 @@ impl Reports {
         if std::mem::take(&mut self.stale) {
             self.look_at_all(scan, &cluster.world);
         }
-        self.look_at_expiry(cluster, started);
+        self.look_at_ends(cluster, started);
         let next = loop {
             match self.queue.pop(Instant::now()) {
-                Err(next) => break next.unwrap_or(IDLE).min(EXPIRY_INTERVAL),
+                Err(next) => break next.unwrap_or(IDLE).min(LOOK_INTERVAL),
                 Ok(work) => match self.decide(&work, cluster, scan) {
                     Some(job) => self.begin(job),
                     None => self.queue.done(&work),
@@ -325,18 +319,19 @@ impl Reports {
         next
     }
 
-    fn look_at_expiry(&mut self, cluster: &Cluster, now: Instant) {
-        if self.looked_at_expiry.is_some_and(|looked| now.duration_since(looked) < EXPIRY_INTERVAL) {
+    /// Has those exceptions looked at that end soon: what does not count is missed by nobody.
+    fn look_at_ends(&mut self, cluster: &Cluster, now: Instant) {
+        let uid_of = |id: &_| cluster.exceptions.all.get(id).map(|known| known.version.uid.clone());
+        if !self.endings.look(uid_of, now) {
             return;
         }
-        self.looked_at_expiry = Some(now);
-        self.expiring.retain(|id, _| cluster.exceptions.all.contains_key(id));
         let present = Timestamp::now();
-        for (id, known) in &cluster.exceptions.all {
-            let Ok(exception) = &known.exception else { continue };
-            let is_new = self.expiring.get(id) != Some(&exception.expires_at);
-            if is_new && self.telling(present).expiring(exception, &known.version.uid).is_some() {
-                self.queue.push(Work::Expiring(id.clone()), Urgency::Outdated, now);
+        for exception in cluster.exceptions.in_effect.all() {
+            if let Some(uid) = uid_of(&exception.id)
+                && self.endings.is_news(exception, &uid, now)
+                && self.telling(present).expiring(exception, &uid).is_some()
+            {
+                self.queue.push(Work::Expiring(exception.id.clone()), Urgency::Ending, now);
             }
         }
     }
@@ -352,10 +347,14 @@ impl Reports {
             Work::Remove(id) if self.claimed_by(id).is_some() => None,
             Work::Remove(id) => self.removal(id),
             Work::Expiring(id) => {
-                let known = cluster.exceptions.all.get(id)?;
-                let exception = known.exception.as_ref().ok()?;
-                let event = self.telling(Timestamp::now()).expiring(exception, &known.version.uid)?;
-                self.expiring.insert(id.clone(), exception.expires_at);
+                let now = Instant::now();
+                let uid = &cluster.exceptions.all.get(id)?.version.uid;
+                let exception = cluster.exceptions.in_effect.get(id)?;
+                let event = self.telling(Timestamp::now()).expiring(exception, uid)?;
+                if !self.endings.is_news(exception, uid, now) {
+                    return None;
+                }
+                self.endings.tell(exception, uid, now);
                 let (marks, intent) = (None, None);
                 Some(Job {
                     work: work.clone(),
@@ -513,6 +512,9 @@ impl Reports {
             Err(error @ WriteError::NotOurs { .. }) => untold.or(Some((verb, error))),
             Err(error) => Some((verb, error)),
         };
+        if let (Work::Expiring(id), Some(_)) = (&work, &failure) {
+            self.endings.untold(id);
+        }
         match failure {
             None | Some((_, WriteError::NotLeader)) => self.queue.done(&work),
             // Another installation tells the same of it.
