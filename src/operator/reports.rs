@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use super::cluster::{Change, Cluster};
 use super::endings::{Endings, LOOK_INTERVAL};
+use super::report_choice::{ReportsMode, Served};
 use super::report_queue::{Queue, Urgency, Work};
 use super::report_troubles::Troubles;
 use super::report_watch::{ReportEvent, Stored, narrow};
@@ -32,22 +33,6 @@ const IDLE: Duration = Duration::from_secs(30);
 const VANISHED: Duration = Duration::from_secs(1);
 /// When a report of another installation is looked at again.
 const FOREIGN: Duration = Duration::from_secs(600);
-
-/// Which reports are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum ReportsMode {
-    /// openreports if it is served, else wgpolicyk8s, else none
-    #[default]
-    Auto,
-    /// `Report` of openreports.io/v1alpha1
-    #[value(name = "openreports")]
-    OpenReports,
-    /// `PolicyReport` of wgpolicyk8s.io/v1alpha2
-    #[value(name = "wgpolicyk8s")]
-    WgPolicy,
-    /// no reports; those that were written are removed
-    None,
-}
 
 /// A report as it is stored.
 struct Known {
@@ -96,8 +81,8 @@ pub(super) struct Reports {
     instance: String,
     writer: Writer,
     metrics: Metrics,
-    /// The APIs that are served; none before that was looked at.
-    served: Option<BTreeSet<ReportApi>>,
+    /// The APIs that are served.
+    served: Served,
     /// Those whose reports are all known.
     complete: BTreeSet<ReportApi>,
     /// Those whose reports cannot be watched, and why.
@@ -126,7 +111,7 @@ impl Reports {
             instance,
             writer,
             metrics,
-            served: None,
+            served: Served::default(),
             complete: BTreeSet::new(),
             refused: BTreeMap::new(),
             known: BTreeMap::new(),
@@ -157,12 +142,15 @@ impl Reports {
         let now = Instant::now();
         match event {
             ReportEvent::Served(served) => {
-                if self.served.as_ref() != Some(&served) {
-                    self.known.retain(|id, _| served.contains(&id.api));
-                    self.complete.retain(|api| served.contains(api));
-                    self.refused.retain(|api, _| served.contains(api));
-                    self.served = Some(served);
-                    tracing::info!(api = self.wanted().map_or("none", ReportApi::group), "reports");
+                let before = (self.served.apis(), self.wanted());
+                let apis = served.apis();
+                self.served = served;
+                let wanted = self.wanted();
+                if before != (apis.clone(), wanted) {
+                    self.known.retain(|id, _| apis.contains(&id.api));
+                    self.complete.retain(|api| apis.contains(api));
+                    self.refused.retain(|api, _| apis.contains(api));
+                    tracing::info!(api = wanted.map_or("none", ReportApi::group), "reports");
                     self.stale = true;
                 }
             }
@@ -226,13 +214,7 @@ impl Reports {
 
     /// The API that reports are wanted in; none where there is none.
     fn wanted(&self) -> Option<ReportApi> {
-        let is_served = |api: &ReportApi| self.served.as_ref().is_some_and(|served| served.contains(api));
-        match self.mode {
-            ReportsMode::Auto => ReportApi::ALL.into_iter().find(is_served),
-            ReportsMode::OpenReports => Some(ReportApi::OpenReports).filter(is_served),
-            ReportsMode::WgPolicy => Some(ReportApi::WgPolicy).filter(is_served),
-            ReportsMode::None => None,
-        }
+        self.served.choose(self.mode).ok().flatten()
     }
 
     /// The workload that a report is wanted for.
@@ -295,7 +277,7 @@ impl Reports {
             self.end(done, started);
         }
         let is_known = |api: ReportApi| self.complete.contains(&api) || self.refused.contains_key(&api);
-        if self.served.is_none() || !self.scanned || !self.wanted().is_none_or(is_known) {
+        if !self.scanned || !self.served.choose(self.mode).is_ok_and(|wanted| wanted.is_none_or(is_known)) {
             return IDLE;
         }
         if std::mem::take(&mut self.stale) {
@@ -537,16 +519,18 @@ impl Reports {
     /// What the conditions of policies say of their reports.
     pub(super) fn troubles(&self, scan: &Scan) -> Troubles {
         let mut troubles = Troubles::default();
-        let missing = match self.mode {
-            ReportsMode::OpenReports => Some(ReportApi::OpenReports),
-            ReportsMode::WgPolicy => Some(ReportApi::WgPolicy),
-            ReportsMode::Auto | ReportsMode::None => None,
+        let wanted = match self.served.choose(self.mode) {
+            Ok(wanted) => wanted,
+            Err(why) => {
+                troubles.everywhere = why;
+                return troubles;
+            }
         };
-        if let Some(api) = missing.filter(|_| self.served.is_some() && self.wanted().is_none()) {
+        if let Some(api) = self.mode.insists_on().filter(|_| wanted.is_none()) {
             let api_version = api.api_version();
             troubles.everywhere =
                 Some(format!("{api_version} is not served; install its CRDs, or let --reports be auto or none"));
-        } else if let Some((api, why)) = self.refused.iter().find(|(api, _)| self.wanted() == Some(**api)) {
+        } else if let Some((api, why)) = self.refused.iter().find(|(api, _)| wanted == Some(**api)) {
             troubles.everywhere = Some(format!("{} {} cannot be watched: {why}", api.api_version(), api.kind()));
         }
         for (work, message) in self.queue.failures() {
