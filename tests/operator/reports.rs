@@ -151,7 +151,11 @@ async fn a_violating_workload_has_one_report_until_nothing_is_left_to_say() -> R
     let failed = one_report(&namespace, "it to fail", |report| report["summary"]["fail"] == 1).await?;
     ensure!(ids(&failed) == ids(&report) && results(&failed)[0]["result"] == "fail", "{failed:#}");
 
-    // An exception makes it a skip, until it is gone; that it ends within a day is told.
+    // An exception makes it a skip, until it is gone; that it ends within a day is told. One that does not count ends
+    // unheard.
+    let mut idle = exception("idle", 3);
+    idle["spec"]["policies"] = json!([{"kind": "ClusterImmutablePolicy", "name": "nobody"}]);
+    namespace.create_object(&idle).await?;
     namespace.create_object(&exception("legacy", 3)).await?;
     let skipped = one_report(&namespace, "the skip", |report| report["summary"]["skip"] == 1).await?;
     let properties = &results(&skipped)[0]["properties"];
@@ -162,6 +166,7 @@ async fn a_violating_workload_has_one_report_until_nothing_is_left_to_say() -> R
         let about = |event: &&(String, String, String)| event.1 == "ImmutableException legacy";
         let told = events.iter().find(about).with_context(|| format!("{events:?}"))?;
         ensure!(told.0 == "ExceptionExpiring" && told.2.contains("image-tag"), "{told:?}");
+        ensure!(events.iter().all(|event| event.1 != "ImmutableException idle"), "{events:?}");
         Ok(())
     })
     .await?;
