@@ -2,11 +2,13 @@
 
 mod cluster;
 mod conditions;
+mod endings;
 mod exception_status;
 mod exceptions;
 mod leader;
 mod proof;
 mod reconcile;
+mod report_choice;
 mod report_queue;
 mod report_troubles;
 mod report_watch;
@@ -33,9 +35,9 @@ use cluster::Cluster;
 pub(crate) use exception_status::why;
 use leader::{Leadership, leads};
 use reconcile::Reconciler;
+pub use report_choice::ReportsMode;
 use report_watch::ReportWatch;
 use reports::Reports;
-pub use reports::ReportsMode;
 use server::Health;
 use workloads::Workloads;
 pub use write::{WriteError, create_exception, set_suspension};

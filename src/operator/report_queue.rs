@@ -36,6 +36,8 @@ pub(super) enum Work {
 /// What comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Urgency {
+    /// An exception ends: who may write exceptions must not keep out what is told of workloads.
+    Ending,
     /// It has failed before, and must keep nothing out.
     Again,
     /// As bad as it is about the workload.
@@ -104,7 +106,8 @@ impl Queue {
         let due = |failure: &Failure| failure.until.is_some_and(|until| until <= now);
         for (work, failure) in self.failures.iter_mut().filter(|(_, failure)| due(failure)) {
             failure.until = None;
-            self.waiting.insert((Reverse(Urgency::Again), work.clone()));
+            let urgency = if matches!(work, Work::Expiring(_)) { Urgency::Ending } else { Urgency::Again };
+            self.waiting.insert((Reverse(urgency), work.clone()));
         }
         // What is under way wakes its owner when it ends.
         if self.under_way.len() >= AT_ONCE {
@@ -153,6 +156,8 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
+    use immutable_core::report::ReportApi;
 
     use super::*;
 
@@ -203,5 +208,24 @@ mod tests {
         assert_eq!(queue.pop(later), Ok(exception(1)));
         queue.done(&exception(1));
         assert_eq!(queue.failures().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn the_ends_of_exceptions_keep_nothing_else_out() {
+        let start = Instant::now();
+        let mut queue = Queue::new(start);
+        let report = |name: &str| {
+            Work::Remove(ReportId { api: ReportApi::OpenReports, namespace: "shop".to_owned(), name: name.to_owned() })
+        };
+        queue.failed(report("again"), Some("no".to_owned()), start);
+        queue.failed(exception(0), Some("no".to_owned()), start);
+        let later = start + RETRY;
+        for name in 1..1_000 {
+            queue.push(exception(name), Urgency::Ending, later);
+        }
+        queue.push(report("good"), Urgency::Of(Badness::default()), later);
+        queue.push(report("old"), Urgency::Outdated, later);
+        let order: Vec<Work> = (0..5).map(|_| queue.pop(later).unwrap()).collect();
+        assert_eq!(order, [report("old"), report("good"), report("again"), exception(0), exception(1)]);
     }
 }

@@ -19,7 +19,10 @@ impl Troubles {
     /// The reason and the message for a policy; none where all is well.
     pub(super) fn of(&self, policy: &PolicyId) -> Option<(&'static str, String)> {
         if let Some((number, why)) = self.failed.get(policy) {
-            return Some(("ReportsFailed", format!("the reports of {} could not be written: {why}", about(*number))));
+            return Some((
+                "ReportsFailed",
+                format!("the reports or Events of {} could not be written: {why}", about(*number)),
+            ));
         }
         if let Some(why) = &self.everywhere {
             return Some(("ReportsFailed", why.clone()));

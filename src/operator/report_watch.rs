@@ -1,6 +1,6 @@
 //! Which APIs of reports are served, and what is stored there of ours.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::stream::{BoxStream, SelectAll, StreamExt};
@@ -16,10 +16,13 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::cluster::Change;
+use super::report_choice::Served;
 use super::watch::changes;
 use super::write::{WriteError, counted, within_deadline};
 use crate::telemetry::Metrics;
 
+/// How often it is asked which APIs are served, while that was not answered.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
 /// How often it is looked which APIs are served, while none is.
 const LOOK_OFTEN: Duration = Duration::from_secs(15);
 /// How often, while one is.
@@ -112,8 +115,8 @@ impl Resource for Narrowed {
 /// What is told of the report APIs.
 #[derive(Debug)]
 pub(super) enum ReportEvent {
-    /// These are served, and no others.
-    Served(BTreeSet<ReportApi>),
+    /// What is known of which are served.
+    Served(Served),
     /// Reports of ours in one of them.
     Change(ReportApi, Change<(ReportId, Stored)>),
 }
@@ -140,6 +143,7 @@ impl ReportWatch {
     pub(super) async fn next(&mut self) -> ReportEvent {
         let Some(event) = self.streams.next().await else { return std::future::pending().await };
         if let ReportEvent::Served(served) = &event {
+            let served = served.apis();
             self.running.retain(|api, running| {
                 let stays = served.contains(api);
                 if !stays {
@@ -148,10 +152,10 @@ impl ReportWatch {
                 stays
             });
             for api in served {
-                if !self.running.contains_key(api) {
+                if !self.running.contains_key(&api) {
                     let end = CancellationToken::new();
-                    self.streams.push(self.stream(*api, end.clone()));
-                    self.running.insert(*api, end);
+                    self.streams.push(self.stream(api, end.clone()));
+                    self.running.insert(api, end);
                 }
             }
         }
@@ -174,24 +178,28 @@ impl ReportWatch {
 
 /// Looks again and again which APIs are served, and tells it each time.
 fn served(client: Client, metrics: Metrics) -> impl futures::Stream<Item = ReportEvent> {
-    let start = (client, metrics, BTreeSet::new(), Duration::ZERO);
+    let start = (client, metrics, Served::default(), Duration::ZERO);
     futures::stream::unfold(start, |(client, metrics, mut served, pause)| async move {
         tokio::time::sleep(pause).await;
         for api in ReportApi::ALL {
-            match is_served(&client, &metrics, api).await {
-                Ok(true) => drop(served.insert(api)),
-                Ok(false) => drop(served.remove(&api)),
-                // No answer is no news.
-                Err(error) => tracing::debug!(api = api.group(), %error, "it is not known whether it is served"),
+            let answer = is_served(&client, &metrics, api).await;
+            if let Err(error) = &answer {
+                tracing::debug!(api = api.group(), %error, "it is not known whether it is served");
             }
+            served.take_in(api, answer.map_err(|error| error.to_string()));
         }
-        let pause = if served.is_empty() { LOOK_OFTEN } else { LOOK_SELDOM };
+        let pause = match (served.is_complete(), served.apis().is_empty()) {
+            (false, _) => ASK_AGAIN,
+            (true, true) => LOOK_OFTEN,
+            (true, false) => LOOK_SELDOM,
+        };
         Some((ReportEvent::Served(served.clone()), (client, metrics, served, pause)))
     })
 }
 
 async fn is_served(client: &Client, metrics: &Metrics, api: ReportApi) -> Result<bool, WriteError> {
     let version = api.api_version();
+    // The client tries again for minutes; the other API must not wait so long.
     let resources = within_deadline(client.list_api_group_resources(&version));
     match counted(metrics, "discover", api.kind(), resources).await {
         Ok(list) => Ok(list.resources.iter().any(|resource| resource.name == api.resource())),

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use immutable_core::event::{Marks, Telling, notices, written};
-use immutable_core::exception::ExceptionId;
 use immutable_core::native::Installation;
 use immutable_core::report::{ReportApi, ReportId, ReportIntent, digest, report};
 use immutable_core::scan::Scan;
@@ -18,6 +17,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::cluster::{Change, Cluster};
+use super::endings::{Endings, LOOK_INTERVAL};
+use super::report_choice::{ReportsMode, Served};
 use super::report_queue::{Queue, Urgency, Work};
 use super::report_troubles::Troubles;
 use super::report_watch::{ReportEvent, Stored, narrow};
@@ -32,24 +33,6 @@ const IDLE: Duration = Duration::from_secs(30);
 const VANISHED: Duration = Duration::from_secs(1);
 /// When a report of another installation is looked at again.
 const FOREIGN: Duration = Duration::from_secs(600);
-/// How often the ends of exceptions are looked at.
-const EXPIRY_INTERVAL: Duration = Duration::from_secs(10);
-
-/// Which reports are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum ReportsMode {
-    /// openreports if it is served, else wgpolicyk8s, else none
-    #[default]
-    Auto,
-    /// `Report` of openreports.io/v1alpha1
-    #[value(name = "openreports")]
-    OpenReports,
-    /// `PolicyReport` of wgpolicyk8s.io/v1alpha2
-    #[value(name = "wgpolicyk8s")]
-    WgPolicy,
-    /// no reports; those that were written are removed
-    None,
-}
 
 /// A report as it is stored.
 struct Known {
@@ -68,19 +51,26 @@ struct Told {
 /// What a task has done.
 struct Done {
     work: Work,
-    /// The verb of a write of a report, and the report.
-    write: Option<(&'static str, ReportId)>,
+    /// The verb of a write of a report, the report, and which of that name it was.
+    write: Option<(&'static str, ReportId, Option<String>)>,
     asked: [u8; 16],
-    events: Option<Marks>,
+    /// The uid of the workload, and which Events are told of it by now.
+    marks: Option<(String, Marks)>,
+    /// Why an Event could not be told.
+    untold: Option<WriteError>,
     result: Result<Option<(ReportId, Stored)>, WriteError>,
 }
 
 /// What is to be written about one thing.
 struct Job {
     work: Work,
-    events: Vec<Value>,
-    marks: Option<Marks>,
+    /// Each with its mark.
+    events: Vec<(u32, Value)>,
+    /// The uid of the workload, and the marks of all there is to tell of it.
+    marks: Option<(String, Marks)>,
     asked: [u8; 16],
+    /// What the report that is there says, and what was asked for.
+    there: [Option<[u8; 16]>; 2],
     intent: Option<ReportIntent>,
 }
 
@@ -91,8 +81,8 @@ pub(super) struct Reports {
     instance: String,
     writer: Writer,
     metrics: Metrics,
-    /// The APIs that are served; none before that was looked at.
-    served: Option<BTreeSet<ReportApi>>,
+    /// The APIs that are served.
+    served: Served,
     /// Those whose reports are all known.
     complete: BTreeSet<ReportApi>,
     /// Those whose reports cannot be watched, and why.
@@ -102,9 +92,7 @@ pub(super) struct Reports {
     /// The same by uid.
     by_uid: HashMap<String, Arc<WorkloadKey>>,
     capped: BTreeSet<Arc<WorkloadKey>>,
-    /// The exceptions whose end was told, with that end.
-    expiring: BTreeMap<ExceptionId, Timestamp>,
-    looked_at_expiry: Option<Instant>,
+    endings: Endings,
     queue: Queue,
     tasks: JoinSet<Done>,
     ended: Vec<Done>,
@@ -123,15 +111,14 @@ impl Reports {
             instance,
             writer,
             metrics,
-            served: None,
+            served: Served::default(),
             complete: BTreeSet::new(),
             refused: BTreeMap::new(),
             known: BTreeMap::new(),
             told: BTreeMap::new(),
             by_uid: HashMap::new(),
             capped: BTreeSet::new(),
-            expiring: BTreeMap::new(),
-            looked_at_expiry: None,
+            endings: Endings::default(),
             queue: Queue::new(Instant::now()),
             tasks: JoinSet::new(),
             ended: Vec::new(),
@@ -146,8 +133,7 @@ impl Reports {
         self.told.clear();
         self.by_uid.clear();
         self.capped.clear();
-        self.expiring.clear();
-        self.looked_at_expiry = None;
+        self.endings = Endings::default();
         self.scanned = false;
     }
 
@@ -156,12 +142,15 @@ impl Reports {
         let now = Instant::now();
         match event {
             ReportEvent::Served(served) => {
-                if self.served.as_ref() != Some(&served) {
-                    self.known.retain(|id, _| served.contains(&id.api));
-                    self.complete.retain(|api| served.contains(api));
-                    self.refused.retain(|api, _| served.contains(api));
-                    self.served = Some(served);
-                    tracing::info!(api = self.wanted().map_or("none", ReportApi::group), "reports");
+                let before = (self.served.apis(), self.wanted());
+                let apis = served.apis();
+                self.served = served;
+                let wanted = self.wanted();
+                if before != (apis.clone(), wanted) {
+                    self.known.retain(|id, _| apis.contains(&id.api));
+                    self.complete.retain(|api| apis.contains(api));
+                    self.refused.retain(|api, _| apis.contains(api));
+                    tracing::info!(api = wanted.map_or("none", ReportApi::group), "reports");
                     self.stale = true;
                 }
             }
@@ -225,13 +214,7 @@ impl Reports {
 
     /// The API that reports are wanted in; none where there is none.
     fn wanted(&self) -> Option<ReportApi> {
-        let is_served = |api: &ReportApi| self.served.as_ref().is_some_and(|served| served.contains(api));
-        match self.mode {
-            ReportsMode::Auto => ReportApi::ALL.into_iter().find(is_served),
-            ReportsMode::OpenReports => Some(ReportApi::OpenReports).filter(is_served),
-            ReportsMode::WgPolicy => Some(ReportApi::WgPolicy).filter(is_served),
-            ReportsMode::None => None,
-        }
+        self.served.choose(self.mode).ok().flatten()
     }
 
     /// The workload that a report is wanted for.
@@ -294,16 +277,16 @@ impl Reports {
             self.end(done, started);
         }
         let is_known = |api: ReportApi| self.complete.contains(&api) || self.refused.contains_key(&api);
-        if self.served.is_none() || !self.scanned || !self.wanted().is_none_or(is_known) {
+        if !self.scanned || !self.served.choose(self.mode).is_ok_and(|wanted| wanted.is_none_or(is_known)) {
             return IDLE;
         }
         if std::mem::take(&mut self.stale) {
             self.look_at_all(scan, &cluster.world);
         }
-        self.look_at_expiry(cluster, started);
+        self.look_at_ends(cluster, started);
         let next = loop {
             match self.queue.pop(Instant::now()) {
-                Err(next) => break next.unwrap_or(IDLE).min(EXPIRY_INTERVAL),
+                Err(next) => break next.unwrap_or(IDLE).min(LOOK_INTERVAL),
                 Ok(work) => match self.decide(&work, cluster, scan) {
                     Some(job) => self.begin(job),
                     None => self.queue.done(&work),
@@ -318,18 +301,19 @@ impl Reports {
         next
     }
 
-    fn look_at_expiry(&mut self, cluster: &Cluster, now: Instant) {
-        if self.looked_at_expiry.is_some_and(|looked| now.duration_since(looked) < EXPIRY_INTERVAL) {
+    /// Has those exceptions looked at that end soon: what does not count is missed by nobody.
+    fn look_at_ends(&mut self, cluster: &Cluster, now: Instant) {
+        let uid_of = |id: &_| cluster.exceptions.all.get(id).map(|known| known.version.uid.clone());
+        if !self.endings.look(uid_of, now) {
             return;
         }
-        self.looked_at_expiry = Some(now);
-        self.expiring.retain(|id, _| cluster.exceptions.all.contains_key(id));
         let present = Timestamp::now();
-        for (id, known) in &cluster.exceptions.all {
-            let Ok(exception) = &known.exception else { continue };
-            let is_new = self.expiring.get(id) != Some(&exception.expires_at);
-            if is_new && self.telling(present).expiring(exception, &known.version.uid).is_some() {
-                self.queue.push(Work::Expiring(id.clone()), Urgency::Outdated, now);
+        for exception in cluster.exceptions.in_effect.all() {
+            if let Some(uid) = uid_of(&exception.id)
+                && self.endings.is_news(exception, &uid, now)
+                && self.telling(present).expiring(exception, &uid).is_some()
+            {
+                self.queue.push(Work::Expiring(exception.id.clone()), Urgency::Ending, now);
             }
         }
     }
@@ -343,23 +327,35 @@ impl Reports {
         match work {
             Work::Tell(key) => self.decide_workload(key, cluster, scan),
             Work::Remove(id) if self.claimed_by(id).is_some() => None,
-            Work::Remove(id) => self.removal(work.clone(), id),
+            Work::Remove(id) => self.removal(id),
             Work::Expiring(id) => {
-                let known = cluster.exceptions.all.get(id)?;
-                let exception = known.exception.as_ref().ok()?;
-                let event = self.telling(Timestamp::now()).expiring(exception, &known.version.uid)?;
-                self.expiring.insert(id.clone(), exception.expires_at);
+                let now = Instant::now();
+                let uid = &cluster.exceptions.all.get(id)?.version.uid;
+                let exception = cluster.exceptions.in_effect.get(id)?;
+                let event = self.telling(Timestamp::now()).expiring(exception, uid)?;
+                if !self.endings.is_news(exception, uid, now) {
+                    return None;
+                }
+                self.endings.tell(exception, uid, now);
                 let (marks, intent) = (None, None);
-                Some(Job { work: work.clone(), events: vec![event], marks, asked: [0; 16], intent })
+                Some(Job {
+                    work: work.clone(),
+                    events: vec![(0, event)],
+                    marks,
+                    asked: [0; 16],
+                    there: [None; 2],
+                    intent,
+                })
             }
         }
     }
 
-    fn removal(&self, work: Work, id: &ReportId) -> Option<Job> {
+    fn removal(&self, id: &ReportId) -> Option<Job> {
         let Stored { uid, resource_version, .. } = &self.known.get(id)?.stored;
         let intent =
             ReportIntent::Delete { id: id.clone(), uid: uid.clone(), resource_version: resource_version.clone() };
-        Some(Job { work, events: Vec::new(), marks: None, asked: [0; 16], intent: Some(intent) })
+        let work = Work::Remove(id.clone());
+        Some(Job { work, events: Vec::new(), marks: None, asked: [0; 16], there: [None; 2], intent: Some(intent) })
     }
 
     fn decide_workload(&mut self, key: &Arc<WorkloadKey>, cluster: &Cluster, scan: &Scan) -> Option<Job> {
@@ -373,9 +369,7 @@ impl Reports {
             if let Some(id) = wanted.map(|api| ReportId::of(api, &key.namespace, &told.uid))
                 && self.known.contains_key(&id)
             {
-                if object.is_none() {
-                    return self.removal(Work::Tell(Arc::clone(key)), &id);
-                }
+                // Nothing else remembers the report now: as work of its own it is tried until it is done.
                 self.queue.push(Work::Remove(id), Urgency::Outdated, Instant::now());
             }
         }
@@ -399,9 +393,10 @@ impl Reports {
         let telling = self.telling(Timestamp::now());
         let events = news.map(|notice| {
             let policy_uid = cluster.policies.get(&notice.policy).map_or("", |known| known.version.uid.as_str());
-            notice.manifest(&telling, key, &object.uid, policy_uid)
+            (notice.mark(), notice.manifest(&telling, key, &object.uid, policy_uid))
         });
-        let events: Vec<Value> = events.collect();
+        let events: Vec<(u32, Value)> = events.collect();
+        let there = known.map_or([None; 2], |known| [Some(known.stored.digest), known.asked]);
         let (mut intent, mut asked) = (None, [0; 16]);
         if let Some(id) = id
             && let Some(report) = report(&cluster.world, &cluster.exceptions.in_effect, key, object)
@@ -409,7 +404,7 @@ impl Reports {
             let manifest = report.manifest(id.api, &self.installation, key, &object.uid, &written(&marks));
             asked = digest(&manifest);
             intent = match known {
-                Some(Known { stored, asked: before }) if stored.digest == asked || *before == Some(asked) => None,
+                Some(_) if there.contains(&Some(asked)) => None,
                 Some(Known { stored, .. }) => Some(ReportIntent::Replace {
                     id,
                     manifest,
@@ -430,69 +425,93 @@ impl Reports {
             }
             return None;
         }
-        Some(Job { work: Work::Tell(Arc::clone(key)), events, marks: Some(marks), asked, intent })
+        let marks = Some((object.uid.clone(), marks));
+        Some(Job { work: Work::Tell(Arc::clone(key)), events, marks, asked, there, intent })
     }
 
-    /// Begins to write. Events come first: a report remembers that they were told.
+    /// Begins to write. Events come first: a report remembers those that were told.
     fn begin(&mut self, job: Job) {
-        let Job { work, events, marks, asked, intent } = job;
+        let Job { work, events, mut marks, mut asked, there, mut intent } = job;
         self.queue.begin(work.clone(), events.len() + usize::from(intent.is_some()));
-        let write = intent.as_ref().map(|intent| match intent {
-            ReportIntent::Create(id, _) => ("create", id.clone()),
-            ReportIntent::Replace { id, .. } => ("update", id.clone()),
-            ReportIntent::Delete { id, .. } => ("delete", id.clone()),
-        });
         let writer = self.writer.clone();
         self.tasks.spawn(async move {
-            let mut result = Ok(None);
-            for event in events {
+            let mut untold = None;
+            for (mark, event) in events {
                 if let Err(error) = writer.create_event(event).await {
                     tracing::warn!(%error, "an Event was not told");
-                    // A report that is written remembers Events that nobody will hear of; without one they come again.
-                    result = Err(error);
+                    if let Some((_, marks)) = &mut marks {
+                        marks.remove(&mark);
+                    }
+                    untold = Some(error);
                 }
             }
-            if let Some(intent) = intent {
-                let stored = writer.write_report(&intent).await;
-                result = stored.map(|stored| stored.map(|(api, object)| narrow(api, &object)));
+            // What nobody has heard of is not remembered, and comes again; the report does not wait for it.
+            if let (Some(_), Some((_, marks)), Some(report)) = (&untold, &marks, &mut intent) {
+                asked = report.remember(&written(marks)).unwrap_or(asked);
+                intent = intent.filter(|_| !there.contains(&Some(asked)));
             }
-            Done { work, write, asked, events: marks, result }
+            let write = intent.as_ref().map(|intent| match intent {
+                ReportIntent::Create(id, _) => ("create", id.clone(), None),
+                ReportIntent::Replace { id, uid, .. } => ("update", id.clone(), Some(uid.clone())),
+                ReportIntent::Delete { id, uid, .. } => ("delete", id.clone(), Some(uid.clone())),
+            });
+            let result = match intent {
+                Some(intent) => writer.write_report(&intent).await,
+                None => Ok(None),
+            };
+            let result = result.map(|stored| stored.map(|(api, object)| narrow(api, &object)));
+            Done { work, write, asked, marks, untold, result }
         });
     }
 
     fn end(&mut self, done: Done, now: Instant) {
-        let Done { work, write, asked, events, result } = done;
-        let verb = write.as_ref().map(|(verb, _)| *verb);
-        match result {
+        let Done { work, write, asked, marks, untold, result } = done;
+        if let (Work::Tell(key), Some((uid, marks))) = (&work, marks)
+            && let Some(told) = self.told.get_mut(key).filter(|told| told.uid == uid)
+        {
+            told.events = Some(marks);
+        }
+        let verb = write.as_ref().map(|(verb, ..)| *verb);
+        let untold = untold.map(|error| (None, error));
+        let failure = match result {
             Ok(stored) => {
                 if let Some(verb) = verb {
                     self.metrics.report_write(verb, true);
                 }
                 match (stored, write) {
                     (Some((id, stored)), _) => drop(self.take_in(&id, stored, Some(asked))),
-                    (None, Some(("delete", id))) => drop(self.known.remove(&id)),
+                    // One that was written in its place meanwhile stays known.
+                    (None, Some(("delete", id, uid))) => {
+                        if self.known.get(&id).is_some_and(|known| Some(&known.stored.uid) == uid.as_ref()) {
+                            self.known.remove(&id);
+                        }
+                    }
                     (None, _) => {}
                 }
-                if let (Work::Tell(key), Some(events)) = (&work, events)
-                    && let Some(told) = self.told.get_mut(key)
-                {
-                    told.events = Some(events);
-                }
-                self.queue.done(&work);
+                untold
             }
-            Err(WriteError::NotLeader) => self.queue.done(&work),
+            // An Event is not put off as long as a report of another installation.
+            Err(error @ WriteError::NotOurs { .. }) => untold.or(Some((verb, error))),
+            Err(error) => Some((verb, error)),
+        };
+        if let (Work::Expiring(id), Some(_)) = (&work, &failure) {
+            self.endings.untold(id);
+        }
+        match failure {
+            None | Some((_, WriteError::NotLeader)) => self.queue.done(&work),
             // Another installation tells the same of it.
-            Err(WriteError::NotOurs { .. }) => {
+            Some((_, WriteError::NotOurs { .. })) => {
                 self.queue.done(&work);
                 self.queue.push_later(work, FOREIGN, now);
             }
-            Err(error) if error.is_conflict() || error.is_not_found() => self.queue.failed(work, None, now),
-            Err(error) => {
+            Some((_, error)) if error.is_conflict() || error.is_not_found() => self.queue.failed(work, None, now),
+            Some((verb, error)) => {
                 if let Some(verb) = verb {
                     self.metrics.report_write(verb, false);
                 }
                 tracing::warn!(what = ?work, %error, "not told");
-                self.queue.failed(work, Some(error.to_string()), now);
+                let what = if verb.is_some() { "" } else { "an Event was not told: " };
+                self.queue.failed(work, Some(format!("{what}{error}")), now);
             }
         }
     }
@@ -500,16 +519,18 @@ impl Reports {
     /// What the conditions of policies say of their reports.
     pub(super) fn troubles(&self, scan: &Scan) -> Troubles {
         let mut troubles = Troubles::default();
-        let missing = match self.mode {
-            ReportsMode::OpenReports => Some(ReportApi::OpenReports),
-            ReportsMode::WgPolicy => Some(ReportApi::WgPolicy),
-            ReportsMode::Auto | ReportsMode::None => None,
+        let wanted = match self.served.choose(self.mode) {
+            Ok(wanted) => wanted,
+            Err(why) => {
+                troubles.everywhere = why;
+                return troubles;
+            }
         };
-        if let Some(api) = missing.filter(|_| self.served.is_some() && self.wanted().is_none()) {
+        if let Some(api) = self.mode.insists_on().filter(|_| wanted.is_none()) {
             let api_version = api.api_version();
             troubles.everywhere =
                 Some(format!("{api_version} is not served; install its CRDs, or let --reports be auto or none"));
-        } else if let Some((api, why)) = self.refused.iter().find(|(api, _)| self.wanted() == Some(**api)) {
+        } else if let Some((api, why)) = self.refused.iter().find(|(api, _)| wanted == Some(**api)) {
             troubles.everywhere = Some(format!("{} {} cannot be watched: {why}", api.api_version(), api.kind()));
         }
         for (work, message) in self.queue.failures() {

@@ -17,7 +17,7 @@ use crate::support::{
 use crate::workloads::{BAD, GOOD, workload};
 
 /// How many Deployments there are.
-const WORKLOADS: usize = 60;
+const WORKLOADS: usize = 120;
 
 /// Has a successor not wait for what a killed leader held.
 async fn free_the_lease(cluster: &Cluster) -> Result<()> {
@@ -40,6 +40,48 @@ async fn at_least(namespace: &TestNamespace, number: usize) -> Result<()> {
         Ok(())
     })
     .await
+}
+
+/// An operator in the place of one that was killed.
+async fn successor(cluster: &Cluster) -> Result<Operator> {
+    free_the_lease(cluster).await?;
+    Operator::launch(cluster).await
+}
+
+/// Has an operator killed in the midst of what a change makes it write: some reports are as the change wants them, and
+/// others are as before. One that was too fast gets another turn, with the change undone.
+async fn killed_amid(
+    cluster: &Cluster,
+    namespace: &TestNamespace,
+    all: usize,
+    change: impl AsyncFn(bool) -> Result<()>,
+    changed: impl Fn(&[Value]) -> usize,
+) -> Result<()> {
+    for on in [true, false, true, false, true] {
+        let done = async || {
+            let changed = changed(&stored(namespace).await?);
+            anyhow::Ok(if on { changed } else { all - changed })
+        };
+        let mut operator = successor(cluster).await?;
+        wait_until("all to be as before the change", GENEROUS, async || {
+            let (leads, done) = (operator.metric("immutable_leader").await?, done().await?);
+            ensure!(leads > 0.5 && done == 0, "leads: {leads}, done: {done}");
+            Ok(())
+        })
+        .await?;
+        change(on).await?;
+        wait_until("the first changes", GENEROUS, async || {
+            let done = done().await?;
+            ensure!(done >= 5, "{done}");
+            Ok(())
+        })
+        .await?;
+        operator.kill()?;
+        if done().await? < all {
+            return Ok(());
+        }
+    }
+    anyhow::bail!("it was always done before it was killed")
 }
 
 #[tokio::test]
@@ -79,7 +121,7 @@ async fn killed_and_doubled_operators_leave_no_duplicate_no_orphan_and_no_gap() 
     }
     // Two at once; the one that leads is killed while things change.
     let mut one = Operator::launch(&cluster).await?;
-    let two = Operator::launch(&cluster).await?;
+    let mut two = Operator::launch(&cluster).await?;
     at_least(&namespace, WORKLOADS - 15).await?;
     let (first, second) = tokio::join!(one.metric("immutable_leader"), two.metric("immutable_leader"));
     ensure!((first? + second? - 1.0).abs() < 0.1, "not exactly one leads");
@@ -93,7 +135,7 @@ async fn killed_and_doubled_operators_leave_no_duplicate_no_orphan_and_no_gap() 
     }
 
     let expected: BTreeSet<String> = (10..15).chain(25..WORKLOADS).map(name).collect();
-    let settled = async || {
+    let settled = async |result: &str| {
         let stored = stored(&namespace).await?;
         let told: BTreeSet<String> =
             stored.iter().filter_map(|report| report["scope"]["name"].as_str().map(ToOwned::to_owned)).collect();
@@ -102,6 +144,7 @@ async fn killed_and_doubled_operators_leave_no_duplicate_no_orphan_and_no_gap() 
         ensure!(missing.is_empty() && orphaned.is_empty(), "missing {missing:?}, orphaned {orphaned:?}");
         ensure!(stored.len() == expected.len(), "{} reports of {} workloads", stored.len(), expected.len());
         for report in &stored {
+            ensure!(report["summary"][result] == 1, "it is of the past: {report:#}");
             let owner = &report["metadata"]["ownerReferences"][0];
             let workload = workload("Deployment", owner["name"].as_str().unwrap_or_default(), BAD);
             let there = namespace.requests().get(&workload).await?.accepted()?;
@@ -110,10 +153,35 @@ async fn killed_and_doubled_operators_leave_no_duplicate_no_orphan_and_no_gap() 
         let versions: Vec<Value> = stored.iter().map(|report| report["metadata"]["resourceVersion"].clone()).collect();
         Ok(versions)
     };
-    let versions = wait_until("every report to be right", GENEROUS, settled).await?;
+    let versions = wait_until("every report to be right", GENEROUS, async || settled("warn").await).await?;
     // It stays so, and nothing is written again.
     tokio::time::sleep(Duration::from_secs(2)).await;
-    ensure!(settled().await? == versions, "something was written again");
-    drop(two);
+    ensure!(settled("warn").await? == versions, "something was written again");
+
+    // Killed while every report changes, then while every report goes.
+    two.kill()?;
+    let enforce = async |on: bool| policy.edit(json!({"enforcement": if on { "Enforce" } else { "Warn" }})).await;
+    let fails = |stored: &[Value]| stored.iter().filter(|report| report["summary"]["fail"] == 1).count();
+    killed_amid(&cluster, &namespace, expected.len(), enforce, fails).await?;
+    enforce(true).await?;
+    let mut operator = successor(&cluster).await?;
+    wait_until("every report to be right", GENEROUS, async || settled("fail").await).await?;
+    operator.kill()?;
+    let leave = async |on: bool| {
+        let labels = if on { json!({"nobody": "has-it"}) } else { Value::Null };
+        policy.edit(json!({"match": {"selector": {"matchLabels": labels}}})).await
+    };
+    let gone = |stored: &[Value]| expected.len() - stored.len();
+    killed_amid(&cluster, &namespace, expected.len(), leave, gone).await?;
+    leave(true).await?;
+    let _operator = successor(&cluster).await?;
+    wait_until("every report to be gone", GENEROUS, async || {
+        let left = stored(&namespace).await?.len();
+        ensure!(left == 0, "{left}");
+        Ok(())
+    })
+    .await?;
+    leave(false).await?;
+    wait_until("every report to be right", GENEROUS, async || settled("fail").await).await?;
     policy.delete().await
 }

@@ -11,7 +11,8 @@ use tokio::sync::OnceCell;
 
 use crate::policies::{Policy, condition};
 use crate::support::{
-    Cluster, Effect, GENEROUS, Operator, TestNamespace, install_crds, install_report_crds, install_rights, wait_until,
+    Answer, Cluster, Effect, GENEROUS, Operator, TestNamespace, install_crds, install_report_crds, install_rights,
+    wait_until,
 };
 use crate::workloads::{BAD, GOOD, pod_spec, workload};
 
@@ -150,7 +151,11 @@ async fn a_violating_workload_has_one_report_until_nothing_is_left_to_say() -> R
     let failed = one_report(&namespace, "it to fail", |report| report["summary"]["fail"] == 1).await?;
     ensure!(ids(&failed) == ids(&report) && results(&failed)[0]["result"] == "fail", "{failed:#}");
 
-    // An exception makes it a skip, until it is gone; that it ends within a day is told.
+    // An exception makes it a skip, until it is gone; that it ends within a day is told. One that does not count ends
+    // unheard.
+    let mut idle = exception("idle", 3);
+    idle["spec"]["policies"] = json!([{"kind": "ClusterImmutablePolicy", "name": "nobody"}]);
+    namespace.create_object(&idle).await?;
     namespace.create_object(&exception("legacy", 3)).await?;
     let skipped = one_report(&namespace, "the skip", |report| report["summary"]["skip"] == 1).await?;
     let properties = &results(&skipped)[0]["properties"];
@@ -161,6 +166,7 @@ async fn a_violating_workload_has_one_report_until_nothing_is_left_to_say() -> R
         let about = |event: &&(String, String, String)| event.1 == "ImmutableException legacy";
         let told = events.iter().find(about).with_context(|| format!("{events:?}"))?;
         ensure!(told.0 == "ExceptionExpiring" && told.2.contains("image-tag"), "{told:?}");
+        ensure!(events.iter().all(|event| event.1 != "ImmutableException idle"), "{events:?}");
         Ok(())
     })
     .await?;
@@ -372,6 +378,37 @@ async fn one_api_is_written_and_a_restart_writes_nothing() -> Result<()> {
     Ok(())
 }
 
+/// Has somebody refuse an operation on an API; it passes again when what is returned is deleted.
+async fn refuse(namespace: &TestNamespace, name: &str, group: &str, operation: &str) -> Result<Value> {
+    let rule = json!({"apiGroups": [group], "apiVersions": ["*"], "resources": ["*"], "operations": [operation]});
+    let refusing = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy", "metadata": {"name": name},
+        "spec": {
+            "matchConstraints": {"resourceRules": [rule]},
+            "validations": [{"expression": "false", "message": "somebody wants none"}],
+        },
+    });
+    let binding = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": {"name": name}, "spec": {"policyName": name, "validationActions": ["Deny"]},
+    });
+    namespace.create_object(&refusing).await?;
+    namespace.create_object(&binding).await?;
+    Ok(binding)
+}
+
+/// Waits until the policy says what its reports lack.
+async fn trouble(policy: &Policy, text: &str) -> Result<()> {
+    wait_until(&format!("ReportsFailed: {text}"), GENEROUS, async || {
+        let stored = policy.stored().await?;
+        let scanned = condition(&stored, "Scanned")?;
+        let message = scanned["message"].as_str().unwrap_or_default();
+        ensure!(scanned["reason"] == "ReportsFailed" && message.contains(text), "{scanned}");
+        Ok(())
+    })
+    .await
+}
+
 #[tokio::test]
 async fn where_reports_cannot_be_written_the_policy_says_so_and_everything_else_goes_on() -> Result<()> {
     let cluster = Cluster::start().await?;
@@ -385,33 +422,66 @@ async fn where_reports_cannot_be_written_the_policy_says_so_and_everything_else_
     let message = condition(&stored, "Scanned")?["message"].clone();
     ensure!(message.as_str().is_some_and(|text| text.contains("openreports.io/v1alpha1 is not served")), "{message}");
     // Found when it comes, and not only at the start. Something of others refuses what is written there at first.
-    let refusing = json!({
-        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
-        "metadata": {"name": "no-reports"},
-        "spec": {
-            "matchConstraints": {"resourceRules": [{
-                "apiGroups": ["openreports.io"], "apiVersions": ["*"], "resources": ["*"], "operations": ["CREATE"],
-            }]},
-            "validations": [{"expression": "false", "message": "somebody wants no reports"}],
-        },
-    });
-    let binding = json!({
-        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
-        "metadata": {"name": "no-reports"}, "spec": {"policyName": "no-reports", "validationActions": ["Deny"]},
-    });
-    namespace.create_object(&refusing).await?;
-    namespace.create_object(&binding).await?;
+    let refusal = refuse(&namespace, "no-reports", OPEN_REPORTS.0, "CREATE").await?;
     install_report_crds(&cluster, OPEN_REPORTS.0).await?;
-    wait_until("the failure", GENEROUS, async || {
-        let stored = policy.stored().await?;
-        let message = condition(&stored, "Scanned")?["message"].clone();
-        ensure!(message.as_str().is_some_and(|text| text.contains("somebody wants no reports")), "{message}");
+    trouble(&policy, "somebody wants none").await?;
+    policy.enforced().await?;
+    namespace.requests().delete(Effect::Real, &refusal).await?.accepted()?;
+    one_report(&namespace, "the report", |report| report["summary"]["fail"] == 1).await?;
+    policy.reports("Scanned", "True", "Scanned").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_refused_for_a_while_is_told_and_removed_in_the_end() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    install_crds(&cluster).await?;
+    install_rights(&cluster).await?;
+    install_report_crds(&cluster, OPEN_REPORTS.0).await?;
+    let namespace = cluster.namespace(&[]).await?;
+    let policy = Policy::create(&namespace, json!({"enforcement": "Warn", "rules": {"imageTag": {}}})).await?;
+    let _operator = Operator::launch(&cluster).await?;
+    policy.reports("Scanned", "True", "Scanned").await?;
+    let refused = async |answer: Result<Answer>| {
+        let message = answer?.rejected()?;
+        ensure!(message.contains("somebody wants none"), "{message}");
         Ok(())
+    };
+
+    // A report does not wait for an Event, and remembers none that nobody has heard of.
+    let refusal = refuse(&namespace, "no-events", "events.k8s.io", "CREATE").await?;
+    let other = json!({
+        "apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": {"name": "other"},
+        "eventTime": "2026-11-26T10:00:00.000000Z", "type": "Normal", "reason": "Other", "action": "Other",
+        "reportingController": "example.com/other", "reportingInstance": "other",
+        "regarding": {"apiVersion": "v1", "kind": "Pod", "namespace": namespace.name(), "name": "other"},
+    });
+    wait_until("Events to be refused", GENEROUS, async || {
+        refused(namespace.requests().create(Effect::DryRun, &other).await).await
     })
     .await?;
-    policy.enforced().await?;
-    namespace.requests().delete(Effect::Real, &binding).await?.accepted()?;
-    one_report(&namespace, "the report", |report| report["summary"]["fail"] == 1).await?;
+    namespace.create_object(&workload("Deployment", "web", BAD)).await?;
+    let remembers = |report: &Value| report["metadata"]["annotations"]["immutable.dev/events-told"].is_string();
+    one_report(&namespace, "the report", |report| !remembers(report)).await?;
+    trouble(&policy, "an Event was not told").await?;
+    ensure!(events(&namespace).await?.is_empty(), "it was told");
+    namespace.requests().delete(Effect::Real, &refusal).await?.accepted()?;
+    let report = one_report(&namespace, "it to remember the Event", remembers).await?;
+    let events = events(&namespace).await?;
+    ensure!(events.len() == 1 && events[0].1 == "Deployment web", "{events:?}");
+    policy.reports("Scanned", "True", "Scanned").await?;
+
+    // Nothing is left to say of the workload, and nothing but the failure makes anybody look again.
+    let refusal = refuse(&namespace, "no-removals", OPEN_REPORTS.0, "DELETE").await?;
+    wait_until("removals to be refused", GENEROUS, async || {
+        refused(namespace.requests().delete(Effect::DryRun, &report).await).await
+    })
+    .await?;
+    set_image(&namespace, "web", GOOD).await?;
+    trouble(&policy, "could not be removed").await?;
+    one_report(&namespace, "it to be there still", |_| true).await?;
+    namespace.requests().delete(Effect::Real, &refusal).await?.accepted()?;
+    no_report(&namespace).await?;
     policy.reports("Scanned", "True", "Scanned").await?;
     Ok(())
 }

@@ -363,6 +363,19 @@ impl InEffect {
         }
     }
 
+    /// What counts for any policy, each once.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Exception>> {
+        let each = self.by_policy.values().flat_map(BTreeMap::values).flatten();
+        each.map(|exception| (&exception.id, exception)).collect::<BTreeMap<_, _>>().into_values()
+    }
+
+    /// One that counts for any policy.
+    pub fn get(&self, exception: &ExceptionId) -> Option<&Arc<Exception>> {
+        let mut of_namespace =
+            self.by_policy.values().filter_map(|of_policy| of_policy.get(&exception.namespace)).flatten();
+        of_namespace.find(|known| known.id == *exception)
+    }
+
     /// Whether one counts for a policy.
     pub fn holds(&self, exception: &ExceptionId, policy: &PolicyId) -> bool {
         let of_namespace = self.by_policy.get(policy).and_then(|of_policy| of_policy.get(&exception.namespace));

@@ -136,6 +136,21 @@ pub enum ReportIntent {
     },
 }
 
+impl ReportIntent {
+    /// Has the report remember other Events than it would, and returns the digest of what it says then; none where
+    /// nothing is written.
+    pub fn remember(&mut self, events: &str) -> Option<[u8; 16]> {
+        let (Self::Create(_, manifest) | Self::Replace { manifest, .. }) = self else { return None };
+        if let Some(annotations) = manifest["metadata"]["annotations"].as_object_mut() {
+            annotations.remove(EVENTS_ANNOTATION);
+            if !events.is_empty() {
+                annotations.insert(EVENTS_ANNOTATION.to_owned(), Value::from(events));
+            }
+        }
+        Some(digest(manifest))
+    }
+}
+
 /// What became of a rule on a subject, the worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -167,6 +167,24 @@ fn a_report_never_becomes_too_large() {
 }
 
 #[test]
+fn a_report_remembers_what_it_is_told_to() {
+    let (key, object) = deployment(&["nginx".to_owned()]);
+    let report = report(&world(&json!({"imageTag": {}})), &none(), &key, &object).unwrap();
+    for api in ReportApi::ALL {
+        let id = ReportId::of(api, "shop", UID);
+        let manifest = |events: &str| report.manifest(api, &installation(), &key, UID, events);
+        for events in ["", "0000002a"] {
+            let mut intent = ReportIntent::Create(id.clone(), manifest("0000002a,0000002b"));
+            assert_eq!(intent.remember(events), Some(digest(&manifest(events))));
+            assert_eq!(intent, ReportIntent::Create(id.clone(), manifest(events)));
+        }
+        let version = || "7".to_owned();
+        let mut removal = ReportIntent::Delete { id, uid: version(), resource_version: version() };
+        assert_eq!(removal.remember("0000002a"), None);
+    }
+}
+
+#[test]
 fn what_others_add_is_theirs_and_what_they_change_is_seen() {
     let rules = json!({"imageTag": {}});
     let (key, object) = deployment(&["nginx".to_owned()]);

@@ -145,6 +145,11 @@ fn an_exception_excuses_what_is_derived_from_what_it_names() {
     let summary = scan.summary(&id).unwrap();
     assert_eq!((summary.compliant, summary.rejected, summary.excused.len()), (0, 1, 0));
     assert_eq!(scan.matched(&exception(0, 2, 10).id), None);
+    let counts = |second: i64| {
+        let in_effect = at(&world, second);
+        (in_effect.all().count(), in_effect.get(&exception(0, 2, 10).id).is_some())
+    };
+    assert_eq!((counts(9), counts(10)), ((1, true), (0, false)));
 }
 
 #[test]
