@@ -9,10 +9,11 @@ help: ## Prints this list
 demo: ## Shows what the project does on a real API server; KEEP=1 leaves it running, KUBECONFIG plays on your cluster
 	@scripts/demo
 
+# Most tests wait for a control plane: more of them at once than there are cores.
 test: ## Runs every test, the ones against a real control plane too (first run on a machine: about 15 minutes, later 9)
 	@tests/cluster/build >/dev/null
 	@tests/tools/install >/dev/null
-	cargo test --workspace --no-fail-fast
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-4} cargo test --workspace --no-fail-fast
 
 lint: ## Checks formatting, lints, purity of the core, generated files, promises and scripts
 	@scripts/lint

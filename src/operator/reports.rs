@@ -96,6 +96,8 @@ pub(super) struct Reports {
     queue: Queue,
     tasks: JoinSet<Done>,
     ended: Vec<Done>,
+    /// The versions in which reports went while writes were under way: what such a write answers may be of the past.
+    gone: BTreeMap<ReportId, Stored>,
     /// Whether what runs has been judged in this term.
     scanned: bool,
     /// Whether everything must be looked at.
@@ -122,6 +124,7 @@ impl Reports {
             queue: Queue::new(Instant::now()),
             tasks: JoinSet::new(),
             ended: Vec::new(),
+            gone: BTreeMap::new(),
             scanned: false,
             stale: false,
         }
@@ -172,6 +175,9 @@ impl Reports {
                 }
             }
             ReportEvent::Change(_, Change::Delete((id, stored))) => {
+                if !(self.tasks.is_empty() && self.ended.is_empty()) {
+                    self.gone.insert(id.clone(), stored.clone());
+                }
                 if self.known.get(&id).is_some_and(|known| known.stored.uid == stored.uid) {
                     self.known.remove(&id);
                     if let Some(key) = self.claimed_by(&id) {
@@ -201,6 +207,11 @@ impl Reports {
                 true
             }
         }
+    }
+
+    /// Whether a version of a report is one that has gone.
+    fn is_gone(&self, id: &ReportId, stored: &Stored) -> bool {
+        self.gone.get(id).is_some_and(|gone| gone.uid == stored.uid && version(stored) <= version(gone))
     }
 
     /// Has a report looked at that somebody has written.
@@ -275,6 +286,9 @@ impl Reports {
         let started = Instant::now();
         for done in std::mem::take(&mut self.ended) {
             self.end(done, started);
+        }
+        if self.tasks.is_empty() {
+            self.gone.clear();
         }
         let is_known = |api: ReportApi| self.complete.contains(&api) || self.refused.contains_key(&api);
         if !self.scanned || !self.served.choose(self.mode).is_ok_and(|wanted| wanted.is_none_or(is_known)) {
@@ -479,6 +493,12 @@ impl Reports {
                     self.metrics.report_write(verb, true);
                 }
                 match (stored, write) {
+                    // Or somebody has taken it away since, or its label, by which it is watched.
+                    (Some((id, stored)), _) if self.is_gone(&id, &stored) => {
+                        self.queue.done(&work);
+                        self.queue.push_later(work, VANISHED, now);
+                        return;
+                    }
                     (Some((id, stored)), _) => drop(self.take_in(&id, stored, Some(asked))),
                     // One that was written in its place meanwhile stays known.
                     (None, Some(("delete", id, uid))) => {
