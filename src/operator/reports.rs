@@ -259,7 +259,7 @@ impl Reports {
             let (Some(object), Some(badness)) = (world.object(key), scan.badness(key)) else { continue };
             let (key, told) = match before.remove_entry(key) {
                 Some((key, told)) if told.uid == object.uid => (key, told),
-                _ => (Arc::new(key.clone()), Told { uid: object.uid.clone(), events: None }),
+                _ => (Arc::clone(key), Told { uid: object.uid.clone(), events: None }),
             };
             self.by_uid.insert(told.uid.clone(), Arc::clone(&key));
             self.queue.push(Work::Tell(Arc::clone(&key)), Urgency::Of(badness), now);

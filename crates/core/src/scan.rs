@@ -99,7 +99,7 @@ pub struct Violations {
 /// The verdicts on everything that runs.
 #[derive(Debug, Default)]
 pub struct Scan {
-    results: BTreeMap<WorkloadKey, Results>,
+    results: BTreeMap<Arc<WorkloadKey>, Results>,
     summaries: BTreeMap<PolicyId, Summary>,
     violations: BTreeMap<Violations, u64>,
     matched: BTreeMap<ExceptionId, BTreeSet<WorkloadKey>>,
@@ -124,9 +124,9 @@ impl Scan {
     }
 
     /// What a change has to be judged again for. Whoever cannot stop for all of it gives it to [`Self::judge`] bit by bit.
-    pub fn due(&mut self, world: &World, touched: &Touched) -> Vec<WorkloadKey> {
+    pub fn due(&mut self, world: &World, touched: &Touched) -> Vec<Arc<WorkloadKey>> {
         if !touched.all {
-            return touched.workloads.iter().cloned().collect();
+            return touched.workloads.iter().cloned().map(Arc::new).collect();
         }
         // A policy that judges nothing has a summary, too, and one that is gone has none once nothing counts for it.
         for (id, _) in world.policies() {
@@ -136,13 +136,13 @@ impl Scan {
             }
         }
         let gone = self.results.keys().filter(|key| world.object(key).is_none()).cloned();
-        let mut all: Vec<WorkloadKey> = gone.collect();
-        all.extend(world.objects().map(|(key, _)| key.clone()));
+        let mut all: Vec<Arc<WorkloadKey>> = gone.collect();
+        all.extend(world.keys().cloned());
         all
     }
 
     /// Judges these again.
-    pub fn judge(&mut self, world: &World, exceptions: &InEffect, keys: &[WorkloadKey]) {
+    pub fn judge(&mut self, world: &World, exceptions: &InEffect, keys: &[Arc<WorkloadKey>]) {
         for key in keys {
             let judged = world.object(key).map(|object| judge(world, exceptions, key, object));
             self.replace(key, judged.unwrap_or_default());
@@ -155,7 +155,7 @@ impl Scan {
         }
     }
 
-    fn replace(&mut self, key: &WorkloadKey, results: Results) {
+    fn replace(&mut self, key: &Arc<WorkloadKey>, results: Results) {
         if self.results.get(key).is_some_and(|before| *before == results) {
             return;
         }
@@ -185,11 +185,11 @@ impl Scan {
                 self.changed.0.insert(what);
             }
             for (_, exception) in result.excused.keys() {
-                self.matched.entry(exception.clone()).or_default().insert(key.clone());
+                self.matched.entry(exception.clone()).or_default().insert((**key).clone());
             }
         }
         if !results.is_empty() {
-            self.results.insert(key.clone(), results);
+            self.results.insert(Arc::clone(key), results);
         }
     }
 
@@ -199,7 +199,7 @@ impl Scan {
     }
 
     /// The workloads that have anything to tell: a finding, excused or not, or something that cannot be decided.
-    pub fn with_something_to_tell(&self) -> impl Iterator<Item = &WorkloadKey> {
+    pub fn with_something_to_tell(&self) -> impl Iterator<Item = &Arc<WorkloadKey>> {
         let tells = |results: &Results| results.values().any(WorkloadResult::tells);
         self.results.iter().filter(move |(_, results)| tells(results)).map(|(key, _)| key)
     }

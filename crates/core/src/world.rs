@@ -335,6 +335,11 @@ impl World {
         self.objects.iter().map(|(key, object)| (&**key, object))
     }
 
+    /// The keys of all objects with pods, shared: there may be many.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &Arc<WorkloadKey>> {
+        self.objects.keys()
+    }
+
     /// One object.
     pub fn object(&self, key: &WorkloadKey) -> Option<&Object> {
         self.objects.get(key)
