@@ -10,7 +10,7 @@ demo: ## Shows what the project does on a real API server; KEEP=1 leaves it runn
 	@scripts/demo
 
 # Most tests wait for a control plane: more of them at once than there are cores.
-test: ## Runs every test, the ones against a real control plane too (first run on a machine: about 15 minutes, later 9)
+test: ## Runs every test, the ones against a real control plane too (first run on a machine: about 17 minutes, later 10)
 	@tests/cluster/build >/dev/null
 	@tests/tools/install >/dev/null
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-4} cargo test --workspace --no-fail-fast
@@ -18,7 +18,7 @@ test: ## Runs every test, the ones against a real control plane too (first run o
 lint: ## Checks formatting, lints, purity of the core, generated files, promises and scripts
 	@scripts/lint
 
-bench: ## Measures what docs/performance.md promises and prints a table (about 6 minutes)
+bench: ## Measures what docs/performance.md promises and prints a table (about 12 minutes)
 	@scripts/bench
 
 generate: ## Writes what is generated: crds/, docs/rules/
