@@ -89,6 +89,7 @@ pub struct ExceptionStatus {
     pub target: String,
     /// How many workloads that run it excuses from something.
     #[serde(default)]
+    #[schemars(extend("format" = "int64"))]
     pub matched_workloads: u64,
     /// The first of them, ten at most, as Kind/name.
     #[serde(default)]

@@ -38,14 +38,18 @@ pub struct PolicyStatus {
 #[serde(rename_all = "camelCase")]
 pub struct SummaryStatus {
     /// How many workloads the policy judges.
+    #[schemars(extend("format" = "int64"))]
     pub workloads: u64,
     /// How many of them break no rule, but for what exceptions excuse.
+    #[schemars(extend("format" = "int64"))]
     pub compliant: u64,
     /// How many of them would be rejected if every rule were enforced and they were created now; `immutable impact`
     /// names them.
     #[serde(default)]
+    #[schemars(extend("format" = "int64"))]
     pub would_reject: u64,
     /// How many things could not be decided, which is never a pass.
+    #[schemars(extend("format" = "int64"))]
     pub undecided: u64,
     /// How many findings each rule has; those without are not named.
     #[serde(default)]
@@ -61,6 +65,7 @@ pub struct RuleFindings {
     /// Its id, such as image-digest.
     pub rule: String,
     /// How many findings it has.
+    #[schemars(extend("format" = "int64"))]
     pub count: u64,
 }
 
