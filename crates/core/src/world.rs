@@ -2,6 +2,9 @@
 //!
 //! Decisions are functions of it. It owns its state, and [`World::apply`] is the only thing that changes it.
 
+mod contents;
+mod touched;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
@@ -10,7 +13,10 @@ use crate::evaluate::Facts;
 use crate::exception::{Exception, ExceptionId, Exceptions, Named};
 use crate::policy::{Match, NamespaceLabels, Policy, PolicyId};
 use crate::rules::ConfigKind;
-use crate::workload::{Kind, Workload, WorkloadKind};
+use crate::workload::{Kind, PodFacts, Rollout, Workload, WorkloadKind};
+
+pub use contents::{ConfigId, ConfigObject, Contents, Known, Reading};
+pub use touched::Touched;
 
 /// Which object with pods: unique in a cluster.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,6 +45,10 @@ pub struct Object {
     pub controller: Option<String>,
     /// What it runs.
     pub content: Content,
+    /// How it replaces its pods and how far it is, where its pods read ConfigMaps or Secrets.
+    pub rollout: Option<Box<Rollout>>,
+    /// What is known of a Pod beside what it runs.
+    pub pod: Option<PodFacts>,
 }
 
 /// What is kept of an object with pods.
@@ -84,6 +94,14 @@ pub enum Change {
     Configs(ConfigKind, Vec<(ConfigKey, bool)>),
     /// They are not known, or no longer, and why.
     UnknownConfigs(ConfigKind, String),
+    /// What a ConfigMap or Secret holds was read, or need not be known any more.
+    Content(ConfigId, Option<Reading>),
+    /// What was read cannot be compared with what will be.
+    ForgetContents,
+    /// A ConfigMap or Secret is there, or not.
+    Name(ConfigId, bool),
+    /// These and no others of a kind are there.
+    Names(ConfigKind, Vec<ConfigKey>),
 }
 
 /// A ConfigMap or Secret.
@@ -93,33 +111,6 @@ pub struct ConfigKey {
     pub namespace: String,
     /// Its name.
     pub name: String,
-}
-
-/// What must be judged again after a change.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Touched {
-    /// Everything.
-    pub all: bool,
-    /// These, whether they are still there or not.
-    pub workloads: BTreeSet<WorkloadKey>,
-}
-
-impl Touched {
-    /// Adds another change's.
-    pub fn merge(&mut self, other: Self) {
-        self.all |= other.all;
-        if self.all {
-            // What is all needs no list, which may be long.
-            self.workloads.clear();
-        } else {
-            self.workloads.extend(other.workloads);
-        }
-    }
-
-    /// Whether nothing must be judged again.
-    pub fn is_empty(&self) -> bool {
-        !self.all && self.workloads.is_empty()
-    }
 }
 
 /// How far a kind is known.
@@ -146,6 +137,7 @@ pub struct World {
     facts: Facts,
     /// Why ConfigMaps or Secrets are not known.
     unknown_configs: BTreeMap<ConfigKind, String>,
+    contents: Contents,
 }
 
 impl World {
@@ -162,6 +154,7 @@ impl World {
             seen: BTreeMap::new(),
             facts: Facts::default(),
             unknown_configs: BTreeMap::new(),
+            contents: Contents::default(),
         }
     }
 
@@ -173,7 +166,7 @@ impl World {
                     Some(policy) => drop(self.policies.insert(id, policy)),
                     None => drop(self.policies.remove(&id)),
                 }
-                Touched { all: true, ..Touched::default() }
+                Touched::everything()
             }
             Change::Exception(id, exception) => {
                 match exception {
@@ -249,6 +242,28 @@ impl World {
                 // What was learned of them before stays until it is known again.
                 Touched::default()
             }
+            Change::Content(id, reading) => {
+                let mut touched = Touched::default();
+                if self.contents.read(&id, reading) {
+                    touched.contents.insert(id);
+                }
+                touched
+            }
+            Change::ForgetContents => {
+                self.contents.forget();
+                Touched { all_rollouts: true, ..Touched::default() }
+            }
+            Change::Name(id, is_there) => {
+                let mut touched = Touched::default();
+                if self.contents.name(&id, is_there) {
+                    touched.names.insert((id.kind, id.key.namespace));
+                }
+                touched
+            }
+            Change::Names(kind, all) => {
+                self.contents.name_all(kind, all);
+                Touched { all_rollouts: true, ..Touched::default() }
+            }
         }
     }
 
@@ -263,10 +278,19 @@ impl World {
         self.of_namespace(&key.namespace)
     }
 
-    fn replace(&mut self, key: WorkloadKey, object: Option<Object>, touched: &mut Touched) {
+    fn replace(&mut self, key: WorkloadKey, mut object: Option<Object>, touched: &mut Touched) {
         if self.objects.get(&key) == object.as_ref() {
             return;
         }
+        if let (Some(before), Some(now)) = (self.objects.get_mut(&key), &mut object)
+            && before.is_judged_like(now)
+        {
+            // How far a rollout is changes often, and is no matter of rules.
+            (before.rollout, before.pod) = (now.rollout.take(), now.pod.take());
+            self.touch_rollout_of(&key, touched);
+            return;
+        }
+        self.touch_rollout_of(&key, touched);
         if let Some(before) = self.objects.remove(&key) {
             self.touch_made(&before.uid, touched);
             // One object may be there twice, in two versions of its kind.
@@ -294,7 +318,22 @@ impl World {
             }
             self.objects.insert(key, object);
         }
+        self.touch_rollout_of(&key, touched);
         touched.workloads.insert(key);
+    }
+
+    /// A workload may wait for what became of it, or of its pods.
+    fn touch_rollout_of(&self, key: &WorkloadKey, touched: &mut Touched) {
+        let Some((known, object)) = self.objects.get_key_value(key) else {
+            touched.rollouts.insert(key.clone());
+            return;
+        };
+        let owners = self.owners(known, object);
+        for (key, object) in std::iter::once((&**known, object)).chain(owners) {
+            if object.rollout.is_some() {
+                touched.rollouts.insert(key.clone());
+            }
+        }
     }
 
     /// Whether something is judged may depend on whether what made it is. Owners are what users say, so they may be a
@@ -381,6 +420,30 @@ impl World {
         &self.unknown_configs
     }
 
+    /// What is known of what ConfigMaps and Secrets hold.
+    pub fn contents(&self) -> &Contents {
+        &self.contents
+    }
+
+    /// The Pods that a workload, or what it made, has made.
+    pub fn pods_of(&self, object: &Object) -> Vec<(&WorkloadKey, &PodFacts)> {
+        let mut pods = Vec::new();
+        let mut waiting = vec![object.uid.as_str()];
+        // Owners are what users say, so they may be a circle. What makes others is two or three steps away.
+        for _ in 0..3 {
+            for uid in std::mem::take(&mut waiting) {
+                for key in self.made.get(uid).into_iter().flatten() {
+                    let Some(made) = self.objects.get(key) else { continue };
+                    match &made.pod {
+                        Some(pod) => pods.push((&**key, pod)),
+                        None => waiting.push(made.uid.as_str()),
+                    }
+                }
+            }
+        }
+        pods
+    }
+
     /// The valid exceptions.
     pub fn exceptions(&self) -> &Exceptions {
         &self.exceptions
@@ -389,7 +452,10 @@ impl World {
     /// Everything that runs in a namespace, to be judged again.
     pub fn of_namespace(&self, name: &str) -> Touched {
         let of_namespace = self.objects.keys().filter(|key| key.namespace == name);
-        Touched { all: false, workloads: of_namespace.map(|key| (**key).clone()).collect() }
+        let workloads: BTreeSet<WorkloadKey> = of_namespace.map(|key| (**key).clone()).collect();
+        let has_rollout = |key: &&WorkloadKey| self.objects.get(*key).is_some_and(|object| object.rollout.is_some());
+        let rollouts = workloads.iter().filter(has_rollout).cloned().collect();
+        Touched { workloads, rollouts, ..Touched::default() }
     }
 
     /// The namespaces.
@@ -463,6 +529,13 @@ impl World {
             }
         };
         matched != Match::No
+    }
+}
+
+impl Object {
+    /// Whether rules say the same of both.
+    fn is_judged_like(&self, other: &Self) -> bool {
+        self.uid == other.uid && self.controller == other.controller && self.content == other.content
     }
 }
 

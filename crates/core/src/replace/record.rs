@@ -1,0 +1,111 @@
+//! What a workload's pods were started with, as its annotations say it.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::digest::Digest;
+use crate::rules::ConfigKind;
+use crate::workload::Rollout;
+
+/// How many objects `immutable.dev/config-sources` names: it is copied to every ReplicaSet.
+pub(super) const MOST_SOURCES: usize = 32;
+
+/// Where a record comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordedBy {
+    /// The stamp of the pod template: every pod of it was started with this content, or later.
+    Stamp,
+    /// The baseline beside it, which says it for this template.
+    Baseline,
+}
+
+/// What the annotations record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recorded {
+    /// Nothing, or nothing that can be compared: it is of another key or another version.
+    Nothing,
+    /// This content.
+    Content(Digest, RecordedBy),
+}
+
+/// What the annotations of a workload record, compared with digests of the same key and version as `like`.
+pub fn recorded(rollout: &Rollout, like: &Digest) -> Recorded {
+    let stamp = rollout.stamp.as_deref();
+    let of_baseline = rollout.baseline.as_deref().and_then(|text| text.split_once(':'));
+    if let Some((of, digest)) = of_baseline
+        && of == stamp.unwrap_or("-")
+    {
+        // A baseline that cannot be compared makes the stamp beneath it no truer.
+        return match comparable(digest, like) {
+            Some(digest) => Recorded::Content(digest, RecordedBy::Baseline),
+            None => Recorded::Nothing,
+        };
+    }
+    match stamp.and_then(|stamp| comparable(stamp, like)) {
+        Some(digest) => Recorded::Content(digest, RecordedBy::Stamp),
+        None => Recorded::Nothing,
+    }
+}
+
+/// What was recorded of a template that somebody has replaced since.
+pub fn recorded_before(rollout: &Rollout, like: &Digest) -> Option<Digest> {
+    let sources = rollout.sources.as_deref().and_then(Sources::read);
+    let of_baseline = rollout.baseline.as_deref().and_then(|text| text.split_once(':'));
+    let of_baseline = of_baseline.and_then(|(_, digest)| comparable(digest, like));
+    sources.and_then(|sources| comparable(&sources.of, like)).or(of_baseline)
+}
+
+fn comparable(text: &str, like: &Digest) -> Option<Digest> {
+    text.parse::<Digest>().ok().filter(|digest| digest.is_comparable(like))
+}
+
+/// The value of `immutable.dev/config-baseline`.
+pub fn baseline(stamp: Option<&str>, digest: &Digest) -> String {
+    format!("{}:{digest}", stamp.unwrap_or("-"))
+}
+
+/// The value of `immutable.dev/config-sources`: what each object came to, so that a change names its cause also when
+/// nobody saw it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sources {
+    /// The digest of all, as it is written.
+    pub of: String,
+    /// The short digest of each object.
+    pub objects: BTreeMap<(ConfigKind, String), String>,
+}
+
+impl Sources {
+    /// `DIGEST ConfigMap/app=1a2b3c4d Secret/db=…`
+    pub fn write(&self) -> String {
+        let mut text = self.of.clone();
+        for ((kind, name), short) in self.objects.iter().take(MOST_SOURCES) {
+            text.push_str(&format!(" {}/{name}={short}", kind.name()));
+        }
+        text
+    }
+
+    /// Reads what was written; none where it is something else.
+    pub fn read(text: &str) -> Option<Self> {
+        let mut parts = text.split(' ');
+        let of = parts.next().filter(|of| !of.is_empty())?.to_owned();
+        let object = |part: &str| {
+            let (object, short) = part.split_once('=')?;
+            let (kind, name) = object.split_once('/')?;
+            let kind = [ConfigKind::ConfigMap, ConfigKind::Secret].into_iter().find(|known| known.name() == kind)?;
+            Some(((kind, name.to_owned()), short.to_owned()))
+        };
+        Some(Self { of, objects: parts.take(MOST_SOURCES).filter_map(object).collect() })
+    }
+}
+
+/// The value of `immutable.dev/config-differs-since`: from when on the content was another one than this record's.
+pub fn differs_since(record: &Digest, since: Timestamp) -> String {
+    format!("{record}:{since}")
+}
+
+/// Since when the content is another one than this record's, as far as that is noted.
+pub fn read_differs_since(rollout: &Rollout, record: &Digest) -> Option<Timestamp> {
+    let (of, since) = rollout.differs_since.as_deref()?.split_once(':')?;
+    if of.parse::<Digest>().ok()? == *record { since.parse().ok() } else { None }
+}

@@ -1,0 +1,391 @@
+//! What the planner remembers of one workload, and how a look at the world changes that. No clock.
+//!
+//! Level, not edge: what counts is what is recorded on the object and what the content is now. What is remembered beside it
+//! only makes that exact: which pods were made of which content, and who changed a template.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::cause::{Cause, ChangedObject};
+use super::merge::Merged;
+use super::record::{self, Recorded, RecordedBy, read_differs_since, recorded, recorded_before};
+use super::snapshot::{Now, Snapshot};
+use super::waiting::Waiting;
+use crate::digest::DigestKey;
+use crate::references::Dependency;
+use crate::workload::{Progress, Rollout};
+use crate::world::{Object, World};
+
+/// What is remembered of a workload.
+pub(super) struct Track {
+    pub uid: String,
+    /// What its policies ask for.
+    pub merged: Arc<Merged>,
+    /// What its pods read.
+    pub dependencies: Vec<Dependency>,
+    /// The template as it was last seen: a hash of it without what is ours, and its stamp.
+    pub template: (u64, Option<Box<str>>),
+    /// What the content is, as it was last seen.
+    pub current: Option<Snapshot>,
+    /// What the pods were started with, as far as that is known.
+    pub recorded: Option<Snapshot>,
+    /// The template of which that is known: of another one there may be pods that are older than it.
+    pub trusted: Option<(u64, Option<Box<str>>)>,
+    /// When the content first was another one than what is recorded, as the API server tells time.
+    pub differs_since: Option<Timestamp>,
+    /// When the content last changed, as the API server tells time: a pod made before may have read the old one.
+    pub changed: Option<Timestamp>,
+    /// When a change was first and last seen that is not replaced yet.
+    pub seen: Option<(Timestamp, Timestamp)>,
+    /// Since when a template of somebody else is under way.
+    pub foreign_since: Option<Timestamp>,
+    /// When the operator last replaced its pods.
+    pub rolled: Option<Timestamp>,
+    /// Since when its pods, replaced by the operator, have been available again.
+    pub available: Option<Timestamp>,
+    /// How often each manager took back what the operator wrote for the present content.
+    pub reverts: BTreeMap<Box<str>, u32>,
+    /// Why pods were last replaced.
+    pub cause: Option<Cause>,
+    pub write: Write,
+    pub state: State,
+    /// What must be written on the metadata, so that others know what the planner knows.
+    pub record: Option<Wanted>,
+}
+
+/// How far a write is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Write {
+    /// Nothing was tried, or it has come back as an event.
+    Idle,
+    /// It was handed out.
+    UnderWay,
+    /// The API server took it, and the event that tells of it has not come: it was decided on this version.
+    Taken { on: Box<str>, stamp: Option<Box<str>> },
+    /// It was decided on this version, and there is a newer one.
+    Outdated { on: Box<str>, until: Timestamp },
+    /// It failed so often, is tried again then, and this was said.
+    Failed { attempts: u32, until: Timestamp, message: String },
+}
+
+/// Where a workload stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// Its pods read what is current.
+    UpToDate,
+    /// Its pods are being replaced by the operator.
+    Rolling,
+    /// They were, and it did not become available within its deadline.
+    Failed,
+    /// Its pods are to be replaced.
+    Pending(Cause),
+    /// Whether they are cannot be said, or not yet.
+    Unknown(Waiting),
+}
+
+/// What is to be recorded on the metadata.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Wanted {
+    pub baseline: Option<String>,
+    pub sources: Option<String>,
+    pub differs_since: Option<String>,
+}
+
+/// What is looked at.
+pub(super) struct View<'a> {
+    pub world: &'a World,
+    pub object: &'a Object,
+    pub rollout: &'a Rollout,
+    pub key: &'a DigestKey,
+    /// Whether its controller tells that it takes too long.
+    pub has_deadline: bool,
+    pub now: Timestamp,
+}
+
+/// How many managers are remembered that take back what was written.
+const MOST_MANAGERS: usize = 8;
+/// How long a change waits before it is noted on the object since when it does.
+const NOTED_AFTER: SignedDuration = SignedDuration::from_secs(30);
+
+impl Track {
+    pub(super) fn new(uid: &str, merged: Arc<Merged>, dependencies: Vec<Dependency>, rollout: &Rollout) -> Self {
+        Self {
+            uid: uid.to_owned(),
+            merged,
+            dependencies,
+            template: (rollout.template, rollout.stamp.clone()),
+            current: None,
+            recorded: None,
+            trusted: None,
+            differs_since: None,
+            changed: None,
+            seen: None,
+            foreign_since: None,
+            rolled: None,
+            available: None,
+            reverts: BTreeMap::new(),
+            cause: None,
+            write: Write::Idle,
+            state: State::UpToDate,
+            record: None,
+        }
+    }
+
+    /// Takes in what the workload and what it reads are now; `adopts` says that its pods are taken to read what is current,
+    /// whatever is recorded.
+    pub(super) fn look(&mut self, view: &View<'_>, found: &Now, other_dependencies: bool, adopts: bool) {
+        if matches!(&self.write, Write::Taken { on, .. } if **on == *view.rollout.resource_version) {
+            // What is seen of it is older than what was written.
+            return;
+        }
+        self.note_template(view);
+        let (mut before, by) = self.resolve(view, &found.snapshot, adopts);
+        let is_first = self.current.is_none();
+        if (other_dependencies || is_first)
+            && before.digest != found.snapshot.digest
+            && before.agrees_with(&found.snapshot, &self.dependencies, view.key)
+        {
+            // It reads other objects than before; those of before are as they were.
+            before = found.snapshot.clone();
+            self.forget_change();
+        }
+        self.note_content(view, found, &before, other_dependencies);
+        self.record = None;
+        let differs = before.digest != found.snapshot.digest;
+        self.state = if differs {
+            self.differing(view, found, &mut before)
+        } else {
+            self.equal(view, &before, by)
+        };
+        self.recorded = Some(before);
+        self.current = Some(found.snapshot.clone());
+        self.want_record(view, by);
+    }
+
+    /// Tells our own template from somebody else's.
+    fn note_template(&mut self, view: &View<'_>) {
+        let now = (view.rollout.template, view.rollout.stamp.clone());
+        let mut expected = self.template.clone();
+        match &self.write {
+            Write::Taken { stamp, .. } => {
+                if let Some(stamp) = stamp {
+                    expected.1 = Some(stamp.clone());
+                }
+                self.write = Write::Idle;
+            }
+            Write::Outdated { on, .. } if **on != *view.rollout.resource_version => self.write = Write::Idle,
+            _ => {}
+        }
+        if now != expected {
+            self.foreign_since = Some(view.now);
+            if expected.1.is_some() && expected.1 != now.1 && self.reverts.len() < MOST_MANAGERS {
+                let manager = view.rollout.writer.as_ref().map_or("unknown", |writer| &*writer.manager);
+                *self.reverts.entry(manager.into()).or_default() += 1;
+            }
+        }
+        self.template = now;
+        let is_settled = view.rollout.progress != Progress::UnderWay;
+        if is_settled && self.foreign_since.is_some_and(|since| since < view.now) {
+            self.foreign_since = None;
+        }
+    }
+
+    /// What the pods were started with, and who says so.
+    fn resolve(&mut self, view: &View<'_>, now: &Snapshot, adopts: bool) -> (Snapshot, Option<RecordedBy>) {
+        if adopts {
+            self.forget_change();
+            self.trusted = Some(self.template.clone());
+            return (now.clone(), None);
+        }
+        let known = self.recorded.take();
+        let comparable = |snapshot: &Snapshot| snapshot.digest.is_comparable(&now.digest);
+        match recorded(view.rollout, &now.digest) {
+            Recorded::Content(digest, by) => {
+                self.trusted = Some(self.template.clone());
+                // In memory it is known which objects it was of.
+                let snapshot = match known {
+                    Some(known) if known.digest == digest => known,
+                    _ if now.digest == digest => now.clone(),
+                    _ => Snapshot::recorded(digest, view.rollout.sources.as_deref().and_then(record::Sources::read)),
+                };
+                (snapshot, Some(by))
+            }
+            Recorded::Nothing => {
+                if let Some(known) = known.filter(comparable) {
+                    return (known, None);
+                }
+                match recorded_before(view.rollout, &now.digest) {
+                    Some(digest) => {
+                        let sources = view.rollout.sources.as_deref().and_then(record::Sources::read);
+                        (Snapshot::recorded(digest, sources), None)
+                    }
+                    // Seen for the first time, or recorded in a way that cannot be compared: never a reason to replace.
+                    None => {
+                        self.trusted = Some(self.template.clone());
+                        (now.clone(), None)
+                    }
+                }
+            }
+        }
+    }
+
+    /// Notes when the content changed.
+    fn note_content(&mut self, view: &View<'_>, found: &Now, before: &Snapshot, other_dependencies: bool) {
+        let now = &found.snapshot;
+        let differs = before.digest != now.digest;
+        match &self.current {
+            Some(last) if last.digest == now.digest => {}
+            Some(last) if !other_dependencies || differs => {
+                let changed = last.changed(now, &self.dependencies);
+                let written = changed.keys().filter_map(|name| found.written.get(name)).max();
+                // The later of both: what is older than either may have read what was before.
+                let at = written.map_or(view.now, |written| view.now.max(*written));
+                self.changed = Some(at);
+                if differs {
+                    let began = written.map_or(view.now, |written| view.now.min(*written));
+                    self.differs_since = self.differs_since.or(Some(began));
+                    self.seen = Some((self.seen.map_or(view.now, |(first, _)| first), view.now));
+                    self.reverts.clear();
+                }
+            }
+            Some(_) => {}
+            None if differs => {
+                // It changed while nobody looked, and nobody knows when: every pod that is there may be older.
+                self.changed = Some(view.now.max(found.last_written().unwrap_or(view.now)));
+                let noted = read_differs_since(view.rollout, &before.digest).map(|since| since.min(view.now));
+                self.differs_since = noted.or(Some(view.now));
+                self.seen = Some((view.now, view.now));
+            }
+            None => {
+                self.changed = found.last_written();
+                self.differs_since = read_differs_since(view.rollout, &before.digest);
+            }
+        }
+    }
+
+    /// The content is another one than what is recorded.
+    fn differing(&mut self, view: &View<'_>, found: &Now, before: &mut Snapshot) -> State {
+        let cause = found.cause(before, &self.dependencies);
+        let pods = view.world.pods_of(view.object);
+        let mut alive = pods.iter().filter(|(_, pod)| !pod.leaving).peekable();
+        let changed = self.changed;
+        let is_old = |created: i64| changed.is_none_or(|changed| created <= changed.as_second());
+        if alive.peek().is_some() && !alive.any(|(_, pod)| is_old(pod.created)) {
+            // Every pod was made after the change, by a deploy or by chance: there is nothing to replace.
+            *before = found.snapshot.clone();
+            self.forget_change();
+            self.trusted = Some(self.template.clone());
+            return self.progress(view, None);
+        }
+        State::Pending(cause)
+    }
+
+    /// The content is what is recorded.
+    fn equal(&mut self, view: &View<'_>, before: &Snapshot, by: Option<RecordedBy>) -> State {
+        let pods = view.world.pods_of(view.object);
+        let alive = || pods.iter().filter(|(_, pod)| !pod.leaving);
+        if let Some(since) = self.differs_since {
+            // A pod that was made meanwhile has read what nobody wants any more.
+            let returned = self.changed.unwrap_or(view.now);
+            let made_meanwhile = |created: i64| since.as_second() <= created && created <= returned.as_second();
+            let done = view.rollout.cause.as_deref().map(Cause::read);
+            let is_done = done.is_some_and(|done| done.returned_since == Some(since));
+            if !is_done && alive().any(|(_, pod)| made_meanwhile(pod.created)) {
+                return State::Pending(self.cause_of_return(before, since));
+            }
+            self.forget_change();
+        }
+        if self.trusted.as_ref() != Some(&self.template) {
+            // The template is somebody else's, and of the one before pods may be there that are older than the content.
+            let is_old = |created: i64| self.changed.is_some_and(|changed| created <= changed.as_second());
+            if alive().any(|(_, pod)| is_old(pod.created)) {
+                return match view.rollout.progress {
+                    Progress::UnderWay => State::UpToDate,
+                    _ => State::Pending(self.cause.clone().unwrap_or_else(|| cause_of_all(before))),
+                };
+            }
+            self.trusted = Some(self.template.clone());
+        }
+        self.seen = None;
+        self.progress(view, by)
+    }
+
+    fn cause_of_return(&self, before: &Snapshot, since: Timestamp) -> Cause {
+        let mut cause = match &self.state {
+            State::Pending(cause) => cause.clone(),
+            _ => Cause::default(),
+        };
+        if cause.objects.is_empty() {
+            cause = cause_of_all(before);
+        }
+        cause.returned_since = Some(since);
+        cause
+    }
+
+    /// How far a rollout is whose pods read what is current.
+    fn progress(&mut self, view: &View<'_>, by: Option<RecordedBy>) -> State {
+        let rolled = match (self.rolled, view.rollout.rolled) {
+            (Some(rolled), _) => Some(rolled),
+            (None, rolled) => rolled,
+        };
+        let writer = view.rollout.writer.as_ref().map(|writer| writer.time);
+        let is_ours = by == Some(RecordedBy::Stamp)
+            && view.rollout.rolled.is_some_and(|rolled| writer.is_none_or(|writer| writer <= rolled));
+        let was_rolling = matches!(self.state, State::Rolling | State::Failed);
+        match (view.rollout.progress, rolled) {
+            (Progress::Complete, _) => {
+                if was_rolling {
+                    self.available = Some(view.now);
+                }
+                State::UpToDate
+            }
+            (Progress::Failed, Some(_)) if is_ours => State::Failed,
+            (Progress::UnderWay, Some(rolled)) if is_ours => {
+                let overdue = view.now.duration_since(rolled) >= self.merged.progress_deadline;
+                // A kind with a deadline of its own says so itself.
+                if overdue && !view.has_deadline { State::Failed } else { State::Rolling }
+            }
+            _ => State::UpToDate,
+        }
+    }
+
+    pub(super) fn forget_change(&mut self) {
+        self.differs_since = None;
+        self.seen = None;
+    }
+
+    /// Compares what stands on the metadata with what must stand there.
+    fn want_record(&mut self, view: &View<'_>, by: Option<RecordedBy>) {
+        let (Some(recorded), rollout) = (&self.recorded, view.rollout) else { return };
+        // Where pods may be older than what is recorded, nothing is said of them.
+        if self.trusted.as_ref() != Some(&self.template) {
+            return;
+        }
+        let stamp = rollout.stamp.as_deref();
+        let is_stamped = by == Some(RecordedBy::Stamp) && stamp == Some(recorded.digest.to_string().as_str());
+        let baseline = (!is_stamped).then(|| record::baseline(stamp, &recorded.digest));
+        let is_long = self.seen.is_some_and(|(first, _)| view.now.duration_since(first) >= NOTED_AFTER);
+        let noted = read_differs_since(rollout, &recorded.digest);
+        let differs_since = match (&self.state, self.differs_since) {
+            (State::Pending(_), Some(since)) if is_long || noted.is_some() => {
+                // Once noted it stays as it was noted.
+                Some(record::differs_since(&recorded.digest, noted.unwrap_or(since)))
+            }
+            _ => None,
+        };
+        let is_written = (baseline.is_none() || rollout.baseline.as_deref() == baseline.as_deref())
+            && (differs_since.as_deref() == rollout.differs_since.as_deref()
+                || differs_since.is_none() && noted.is_none());
+        let sources = baseline.is_some().then(|| recorded.sources().write());
+        self.record = (!is_written).then_some(Wanted { baseline, sources, differs_since });
+    }
+}
+
+/// Where nobody knows which of them changed.
+fn cause_of_all(snapshot: &Snapshot) -> Cause {
+    let named = snapshot.parts.keys();
+    let objects = named.map(|(kind, name)| ChangedObject { kind: *kind, name: name.to_string(), keys: BTreeSet::new() });
+    Cause { objects: objects.collect(), returned_since: None }
+}
