@@ -23,6 +23,7 @@ fn only(rule: RuleId) -> Result<Policy> {
         rules,
         controller_created: immutable_core::policy::ControllerCreated::default(),
         exceptions: immutable_core::policy::ExceptionSettings::default(),
+        replace: None,
     }
     .validate()
     .map_err(|problems| anyhow::anyhow!("{problems:?}"))

@@ -4,6 +4,7 @@ use immutable_core::policy::{
     ControllerCreated, Enforcement, ExceptionSettings, NamespaceMatch, Policy, PolicyDraft, PolicyId, PolicyProblem,
     Profile, Suspension,
 };
+use immutable_core::replace::ReplaceSettings;
 use immutable_core::rules::RuleSettings;
 use immutable_core::schema::validations;
 use immutable_core::selector::LabelSelector;
@@ -61,6 +62,9 @@ macro_rules! policy_kind {
             /// What is allowed of exceptions from it.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub exceptions: Option<ExceptionSettings>,
+            /// When, how many at once and how fast pods are replaced whose configuration changed; absent means never.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub replace: Option<ReplaceSettings>,
         }
     };
 }
@@ -154,6 +158,7 @@ impl ClusterImmutablePolicy {
             rules: spec.rules,
             controller_created: spec.controller_created,
             exceptions: spec.exceptions.unwrap_or_default(),
+            replace: spec.replace,
         }
         .validate()
     }
@@ -182,6 +187,7 @@ impl ImmutablePolicy {
             rules: spec.rules,
             controller_created: spec.controller_created,
             exceptions: spec.exceptions.unwrap_or_default(),
+            replace: spec.replace,
         }
         .validate()
     }

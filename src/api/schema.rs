@@ -1,5 +1,6 @@
 //! The CRDs, and those of their validations that a type cannot say.
 
+use immutable_core::policy::NOTHING_TO_DO;
 use immutable_core::rules::{RuleId, RuleSettings};
 use immutable_core::schema::validations;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -24,9 +25,8 @@ pub(super) fn add_policy_validations(schema: &mut Schema) {
             )
         })
         .collect();
-    let rule = format!("self.profile != 'None' || has(self.rules) && ({})", named.join(" || "));
-    let message = "the policy has no rule; set spec.profile or name a rule in spec.rules";
-    schema.insert("x-kubernetes-validations".to_owned(), validations(&[(&rule, message)]));
+    let rule = format!("self.profile != 'None' || has(self.replace) || has(self.rules) && ({})", named.join(" || "));
+    schema.insert("x-kubernetes-validations".to_owned(), validations(&[(&rule, NOTHING_TO_DO)]));
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ pub mod image;
 pub mod native;
 pub mod policy;
 pub mod references;
+pub mod replace;
 pub mod report;
 pub mod rules;
 pub mod scan;

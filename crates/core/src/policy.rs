@@ -9,13 +9,14 @@ use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::replace::Replace;
 use crate::rules::{Checks, ConfigKind, RuleId, RuleSettings};
 use crate::schema::validations;
 use crate::workload::{CustomWorkload, Kind};
 
 pub(crate) use matching::SYSTEM_NAMESPACES;
 pub use matching::{Match, Matching, NamespaceLabels, NamespaceMatch};
-pub use validate::{PolicyDraft, PolicyProblem};
+pub use validate::{NOTHING_TO_DO, PolicyDraft, PolicyProblem};
 
 /// A starting set of rules, along the spectrum of how much a workload must change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -185,6 +186,8 @@ pub struct Policy {
     pub suspension: Option<Suspension>,
     /// What it allows of exceptions.
     pub exceptions: Allowed,
+    /// What it asks of replacing pods; none for nothing.
+    pub replace: Option<Replace>,
 }
 
 /// A rule that is on in a policy.
@@ -218,6 +221,7 @@ impl Policy {
             controller_created: ControllerCreated::default(),
             suspension: None,
             exceptions: Allowed::default(),
+            replace: None,
         }
     }
 

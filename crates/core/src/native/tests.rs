@@ -25,6 +25,7 @@ pub(super) fn draft(namespace: Option<&str>, name: &str, rules: serde_json::Valu
         rules: serde_json::from_value::<RuleSettings>(rules).unwrap(),
         controller_created: ControllerCreated::Audit,
         exceptions: crate::policy::ExceptionSettings::default(),
+        replace: None,
     }
 }
 

@@ -6,6 +6,7 @@ use super::{
     Allowed, ControllerCreated, Enforcement, ExceptionSettings, Matching, NamespaceMatch, Policy, PolicyId, Profile,
     RuleEnforcement, Suspension, effective_rules,
 };
+use crate::replace::ReplaceSettings;
 use crate::rules::image_tag::{ImageTag, LONGEST_PATTERNS};
 use crate::rules::{RuleId, RuleSettings};
 use crate::selector::{LabelSelector, is_dns_label};
@@ -36,7 +37,13 @@ pub struct PolicyDraft {
     pub controller_created: ControllerCreated,
     /// `spec.exceptions`
     pub exceptions: ExceptionSettings,
+    /// `spec.replace`
+    pub replace: Option<ReplaceSettings>,
 }
+
+/// What a policy that does nothing is told, here and by the API server.
+pub const NOTHING_TO_DO: &str =
+    "the policy has no rule and replaces nothing; set spec.profile or name a rule in spec.rules, or set spec.replace";
 
 /// The most pod templates of custom workloads: each is compiled by itself, and every write in the cluster pays for it.
 const MOST_TEMPLATES: usize = 16;
@@ -63,8 +70,8 @@ impl PolicyDraft {
         };
         let is_on =
             |rule: &RuleId| self.rules.names(*rule) && self.rules.enforcement(*rule) != Some(RuleEnforcement::Disabled);
-        if self.profile == Profile::None && !RuleId::ALL.iter().any(is_on) {
-            problem("spec", "the policy has no rule; set spec.profile or name a rule in spec.rules".to_owned());
+        if self.profile == Profile::None && !RuleId::ALL.iter().any(is_on) && self.replace.is_none() {
+            problem("spec", NOTHING_TO_DO.to_owned());
         }
         for message in self.namespaces.selector.problems() {
             problem("spec.match.namespaces.selector", message);
@@ -100,6 +107,15 @@ impl PolicyDraft {
                 Allowed::default()
             }
         };
+        let replace = match self.replace.as_ref().map(ReplaceSettings::validate).transpose() {
+            Ok(replace) => replace,
+            Err(problems) => {
+                for (field, message) in problems {
+                    problem(&format!("spec.replace.{field}"), message);
+                }
+                None
+            }
+        };
         for (field, message) in rule_problems(&self.rules) {
             problem(&format!("spec.rules.{field}"), message);
         }
@@ -128,6 +144,7 @@ impl PolicyDraft {
             controller_created: self.controller_created,
             suspension: self.suspend,
             exceptions,
+            replace,
         })
     }
 }

@@ -35,6 +35,7 @@ fn world(rules: &Value) -> World {
         rules: serde_json::from_value(rules.clone()).unwrap(),
         controller_created: ControllerCreated::Audit,
         exceptions: ExceptionSettings::default(),
+        replace: None,
     };
     let policy = draft.validate().unwrap();
     let mut world = World::new("immutable-system");

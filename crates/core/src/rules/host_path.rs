@@ -61,6 +61,6 @@ impl Rule for HostPath {
 /// The places of the mounts through which the container can write to the node.
 fn writable<'v>(view: &'v ContainerView<'_>) -> impl Iterator<Item = usize> + 'v {
     view.container.volume_mounts.iter().enumerate().filter_map(|(index, mount)| {
-        (!mount.read_only && view.host_paths.contains(mount.name.as_str())).then_some(index)
+        (!mount.read_only && view.host_paths.contains(&*mount.name)).then_some(index)
     })
 }

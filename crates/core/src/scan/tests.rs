@@ -32,6 +32,7 @@ fn policy(name: &str, kinds: &[Kind], selector: &Value, namespaces: &[&str]) -> 
         rules: serde_json::from_value(json!({"imageTag": {"enforcement": "Enforce"}, "privileged": {}})).unwrap(),
         controller_created: ControllerCreated::Audit,
         exceptions: crate::policy::ExceptionSettings::default(),
+        replace: None,
     };
     Arc::new(draft.validate().unwrap())
 }

@@ -18,8 +18,9 @@ use crate::schema::validations;
 pub use defaults::image_pull_policy;
 pub use kind::Kind;
 pub use pod_spec::{
-    Capabilities, ConfigReference, Container, ContainerType, EmptyDir, EnvFromSource, EnvVar, EnvVarSource,
-    ImageVolume, OperatingSystem, PodSpec, Projected, ProjectedSource, Resources, SecurityContext, Volume, VolumeMount,
+    Capabilities, ConfigKeySelector, ConfigProjection, ConfigReference, Container, ContainerType, EmptyDir,
+    EnvFromSource, EnvVar, EnvVarSource, ImageVolume, KeyToPath, OperatingSystem, PodSpec, Projected, ProjectedSource,
+    Resources, SecurityContext, Volume, VolumeMount,
 };
 pub use strategy::{IntOrPercent, UpdateStrategy};
 pub use tree::Tree;

@@ -103,8 +103,10 @@ impl PodSpec {
                 let last = container.env.iter().rposition(|variable| *variable != EnvVar::default());
                 container.env.truncate(last.map_or(0, |last| last + 1));
                 container.env.shrink_to_fit();
+                container.volume_mounts.shrink_to_fit();
             }
         }
+        self.volumes.shrink_to_fit();
     }
 
     /// Whether the pod says that it runs on Windows.
@@ -213,7 +215,13 @@ pub struct Resources {
 pub struct VolumeMount {
     /// the volume's name
     #[serde(deserialize_with = "null_is_absent")]
-    pub name: String,
+    pub name: Box<str>,
+    /// the path in the volume that is mounted; empty means all of it
+    #[serde(deserialize_with = "null_is_absent")]
+    pub sub_path: Box<str>,
+    /// whether the path is made from variables, so that it is known on the node alone
+    #[serde(rename = "subPathExpr", deserialize_with = "is_written")]
+    pub has_sub_path_expr: bool,
     /// absent means writable
     #[serde(deserialize_with = "null_is_absent")]
     pub read_only: bool,
@@ -228,14 +236,29 @@ pub struct EnvVar {
     pub value_from: EnvVarSource,
 }
 
-/// `env[].valueFrom`
+/// `env[].valueFrom`. Most variables refer to nothing, so what few do is kept beside them.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct EnvVarSource {
     /// one key of a ConfigMap
-    pub config_map_key_ref: Option<ConfigReference>,
+    pub config_map_key_ref: Option<Box<ConfigKeySelector>>,
     /// one key of a Secret
-    pub secret_key_ref: Option<ConfigReference>,
+    pub secret_key_ref: Option<Box<ConfigKeySelector>>,
+}
+
+/// One key of a ConfigMap or Secret in the namespace of the pod.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ConfigKeySelector {
+    /// The object's name.
+    #[serde(deserialize_with = "null_is_absent")]
+    pub name: Box<str>,
+    /// The key in its data.
+    #[serde(deserialize_with = "null_is_absent")]
+    pub key: Box<str>,
+    /// Whether the pod starts without the object or the key.
+    #[serde(deserialize_with = "null_is_absent")]
+    pub optional: bool,
 }
 
 /// `envFrom[]`
@@ -252,12 +275,39 @@ pub struct EnvFromSource {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ConfigReference {
-    /// The object's name; a `secret` volume says `secretName`.
-    #[serde(alias = "secretName", deserialize_with = "null_is_absent")]
-    pub name: String,
+    /// The object's name.
+    #[serde(deserialize_with = "null_is_absent")]
+    pub name: Box<str>,
     /// Whether the pod starts without the object.
     #[serde(deserialize_with = "null_is_absent")]
     pub optional: bool,
+}
+
+/// A ConfigMap or Secret in the namespace of the pod as files: a volume, or a source of a projected one.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ConfigProjection {
+    /// The object's name; a `secret` volume says `secretName`.
+    #[serde(alias = "secretName", deserialize_with = "null_is_absent")]
+    pub name: Box<str>,
+    /// Which keys become files, and where; none means all, each under its own name.
+    #[serde(deserialize_with = "null_is_absent")]
+    pub items: Box<[KeyToPath]>,
+    /// Whether the pod starts without the object or one of the keys.
+    #[serde(deserialize_with = "null_is_absent")]
+    pub optional: bool,
+}
+
+/// `items[]` of a ConfigMap or Secret as files.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct KeyToPath {
+    /// the key in the object's data
+    #[serde(deserialize_with = "null_is_absent")]
+    pub key: Box<str>,
+    /// the file's path in the volume
+    #[serde(deserialize_with = "null_is_absent")]
+    pub path: Box<str>,
 }
 
 /// `volumes[]`
@@ -272,9 +322,9 @@ pub struct Volume {
     /// `image`: an image mounted read-only
     pub image: Option<ImageVolume>,
     /// `configMap`
-    pub config_map: Option<ConfigReference>,
+    pub config_map: Option<Box<ConfigProjection>>,
     /// `secret`
-    pub secret: Option<ConfigReference>,
+    pub secret: Option<Box<ConfigProjection>>,
     /// `projected`
     pub projected: Option<Projected>,
     /// Whether a source is named that no rule reads.
@@ -356,9 +406,9 @@ pub struct Projected {
 #[serde(default, rename_all = "camelCase")]
 pub struct ProjectedSource {
     /// `configMap`
-    pub config_map: Option<ConfigReference>,
+    pub config_map: Option<Box<ConfigProjection>>,
     /// `secret`
-    pub secret: Option<ConfigReference>,
+    pub secret: Option<Box<ConfigProjection>>,
 }
 
 /// A few different names. There are two such sets in every container of a cluster, and a tree takes five times as much.
@@ -430,4 +480,9 @@ where
     T: Deserialize<'de> + Default,
 {
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// Whether a text is there; an empty one is absent, as for the API server.
+fn is_written<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    Ok(Option::<Box<str>>::deserialize(deserializer)?.is_some_and(|text| !text.is_empty()))
 }
