@@ -2,7 +2,9 @@
 
 mod defaults;
 mod kind;
+mod pod_facts;
 mod pod_spec;
+pub mod rollout;
 mod strategy;
 mod tree;
 
@@ -17,11 +19,13 @@ use crate::schema::validations;
 
 pub use defaults::image_pull_policy;
 pub use kind::Kind;
+pub use pod_facts::PodFacts;
 pub use pod_spec::{
     Capabilities, ConfigKeySelector, ConfigProjection, ConfigReference, Container, ContainerType, EmptyDir,
     EnvFromSource, EnvVar, EnvVarSource, ImageVolume, KeyToPath, OperatingSystem, PodSpec, Projected, ProjectedSource,
     Resources, SecurityContext, Volume, VolumeMount,
 };
+pub use rollout::Rollout;
 pub use strategy::{IntOrPercent, UpdateStrategy};
 pub use tree::Tree;
 
