@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use immutable_core::workload::{CustomWorkload, Kind, Workload, WorkloadKind};
+use immutable_core::workload::{CustomWorkload, Kind, PodFacts, Rollout, Workload, WorkloadKind};
 use immutable_core::world::{Content, Object, WorkloadKey};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Resource;
@@ -170,18 +170,27 @@ impl Reader {
             let owner = Kind::named(&controller.kind).filter(|kind| kind.api_version() == controller.api_version);
             owner.and_then(Kind::makes).is_some_and(|makes| self.kind.built_in() == Some(makes))
         });
+        let mut rollout = None;
         let content = if is_made && !self.keeps_what_is_made.load(Ordering::Relaxed) {
             Content::Made
         } else {
             let custom: Vec<&CustomWorkload> = self.custom.iter().collect();
             let value: Value = serde_json::from_str(text.get()).unwrap_or_default();
             match Workload::read(&value, self.kind.api_version(), self.kind.name(), &custom) {
-                Ok(Some(workload)) => Content::Known(Box::new(workload)),
+                Ok(Some(workload)) => {
+                    if workload.reads_config() {
+                        let pointers = self.custom.as_ref().map_or(&[][..], |custom| &custom.pod_templates);
+                        rollout = Rollout::read(&value, &self.kind, pointers).map(Box::new);
+                    }
+                    Content::Known(Box::new(workload))
+                }
                 Ok(None) => Content::Unreadable(format!("{} carries no pods", self.kind)),
                 Err(error) => Content::Unreadable(format!("{}: {error}", error.pointer())),
             }
         };
+        let is_pod = self.kind.built_in() == Some(Kind::Pod);
+        let pod = is_pod.then(|| serde_json::from_str::<PodFacts>(text.get()).unwrap_or_default());
         let uid = metadata.uid.unwrap_or_default();
-        (key, Object { uid, controller: controller.map(|controller| controller.uid), content })
+        (key, Object { uid, controller: controller.map(|controller| controller.uid), content, rollout, pod })
     }
 }

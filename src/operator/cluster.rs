@@ -129,7 +129,7 @@ impl Cluster {
         Self {
             world: World::new(&installation.namespace),
             // Nothing is judged before everything is known, and then all of it: no list of what came until then.
-            touched: Touched { all: true, ..Touched::default() },
+            touched: Touched::everything(),
             installation,
             policies: BTreeMap::new(),
             exceptions: KnownExceptions::default(),
@@ -232,7 +232,13 @@ impl Cluster {
 
     /// What must be judged again since this was last asked.
     pub(super) fn take_touched(&mut self) -> Touched {
-        std::mem::take(&mut self.touched)
+        let rollouts = self.touched.take_rollouts();
+        std::mem::replace(&mut self.touched, rollouts)
+    }
+
+    /// What of rollouts must be looked at since this was last asked.
+    pub(super) fn take_touched_rollouts(&mut self) -> Touched {
+        self.touched.take_rollouts()
     }
 
     /// Tells the world of valid policies that are new, other, or gone.

@@ -13,6 +13,7 @@ mod report_queue;
 mod report_troubles;
 mod report_watch;
 mod reports;
+mod rollouts;
 mod server;
 mod watch;
 mod workloads;
@@ -38,6 +39,7 @@ use reconcile::Reconciler;
 pub use report_choice::ReportsMode;
 use report_watch::ReportWatch;
 use reports::Reports;
+use rollouts::Rollouts;
 use server::Health;
 use workloads::Workloads;
 pub use write::{WriteError, create_exception, set_suspension};
@@ -52,6 +54,8 @@ const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/name
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
 /// Events that come together are handled together.
 const SETTLE: Duration = Duration::from_millis(20);
+/// The same for what becomes of rollouts; what is read of ConfigMaps and Secrets is looked at at once.
+const ROLLING_SETTLE: Duration = Duration::from_millis(5);
 
 /// What a person may set.
 #[derive(Clone, Debug, Default)]
@@ -108,9 +112,10 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let writer = write::Writer::new(client.clone(), is_leading.clone(), owner.clone(), metrics.clone());
     let installation = Installation { namespace, owner: owner.clone() };
     let reports = Reports::new(settings.reports, identity(), writer.clone(), metrics.clone(), installation.clone());
+    let rollouts = Rollouts::new(client.clone(), writer.clone(), metrics.clone(), &installation.namespace);
     let reconciler = Reconciler::new(writer, metrics.clone(), installation.clone(), reports);
     tokio::select! {
-        () = work(&client, &installation, is_leading, reconciler, &health, &metrics) => {}
+        () = work(&client, &installation, is_leading, reconciler, rollouts, &health, &metrics) => {}
         () = told_to_stop() => tracing::info!("stopping"),
     }
     stop.cancel();
@@ -141,6 +146,7 @@ async fn work(
     installation: &Installation,
     mut is_leading: channel::Receiver<Leadership>,
     mut reconciler: Reconciler,
+    mut rollouts: Rollouts,
     health: &Health,
     metrics: &Metrics,
 ) {
@@ -151,6 +157,8 @@ async fn work(
     let mut due = tokio::time::Instant::now();
     // What is told of workloads goes on beside the passes, a little at a time.
     let mut telling_due = due;
+    // So are rollouts, which wait for nothing.
+    let mut rolling_due = due;
     loop {
         tokio::select! {
             event = events.next() => {
@@ -161,10 +169,21 @@ async fn work(
                     cluster.change(world::Change::Forgotten(kind));
                 }
                 due = due.min(tokio::time::Instant::now() + SETTLE);
+                rolling_due = rolling_due.min(tokio::time::Instant::now() + ROLLING_SETTLE);
             }
             change = workloads.next() => {
                 cluster.change(change);
                 due = due.min(tokio::time::Instant::now() + SETTLE);
+                rolling_due = rolling_due.min(tokio::time::Instant::now() + ROLLING_SETTLE);
+            }
+            event = rollouts.next() => {
+                rollouts.apply(event, &mut cluster);
+                rolling_due = tokio::time::Instant::now();
+            }
+            () = tokio::time::sleep_until(rolling_due) => {
+                let is_complete = cluster.is_complete() && cluster.world.missing(workloads.kinds()).is_empty();
+                let next = rollouts.step(&mut cluster, is_complete, leads(&is_leading));
+                rolling_due = tokio::time::Instant::now() + next;
             }
             event = report_watch.next() => {
                 reconciler.reports.apply(event);
@@ -186,6 +205,7 @@ async fn work(
                     cluster.touch_all();
                 }
                 due = tokio::time::Instant::now();
+                rolling_due = due;
             }
             () = tokio::time::sleep_until(due) => {
                 health.alive();

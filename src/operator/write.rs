@@ -1,6 +1,8 @@
 //! The only file that calls a writing API. Leadership is checked at the moment of writing, and every
 //! write names what it was decided on: correctness never rests on the lease alone.
 
+mod rollout;
+
 use std::time::Duration;
 
 use immutable_core::exception::ExceptionId;

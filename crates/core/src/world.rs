@@ -511,6 +511,26 @@ impl World {
         self.owners(key, object).map(|(key, _)| Named { kind: key.kind.name(), name: &key.name }).collect()
     }
 
+    /// The plural by which a kind is served; none for a custom kind that no policy declares.
+    pub(crate) fn resource_of(&self, kind: &WorkloadKind) -> Option<&str> {
+        match kind {
+            WorkloadKind::BuiltIn(kind) => Some(kind.resource()),
+            WorkloadKind::Custom { api_version, kind } => {
+                let mut custom = self.policies.values().flat_map(|policy| policy.custom_workloads());
+                custom.find(|custom| custom.declares(api_version, kind)).map(|custom| custom.resource.as_str())
+            }
+        }
+    }
+
+    /// The policies in whose scope an object is.
+    pub(crate) fn policies_that_match<'w>(
+        &'w self,
+        key: &'w WorkloadKey,
+        object: &'w Object,
+    ) -> impl Iterator<Item = (&'w PolicyId, &'w Policy)> {
+        self.policies_of(&key.namespace).filter(move |(_, policy)| self.in_scope(policy, key, object))
+    }
+
     fn in_scope(&self, policy: &Policy, key: &WorkloadKey, object: &Object) -> bool {
         let labels = match self.namespaces.get(&key.namespace) {
             Some(facts) => NamespaceLabels::Known(&facts.labels),

@@ -91,18 +91,18 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// The field of an object that holds a key. A Secret has `data` only, though it is written as `binaryData` is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Field {
     Data,
     BinaryData,
 }
 
 /// What is kept of the content of one ConfigMap or Secret: a keyed code per key, never a value.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ConfigContent(Box<[Entry]>);
 
 /// One key.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Entry {
     key: Box<str>,
     field: Field,

@@ -8,7 +8,7 @@ use super::snapshot::Now;
 use super::track::{Track, Write};
 use super::waiting::{Reason, Waiting};
 use super::window::WindowState;
-use crate::workload::{Progress, Replacing, Rollout};
+use crate::workload::rollout::{Progress, Replacing, Rollout};
 
 /// How often somebody may take back what the operator wrote, before it gives in.
 const MOST_REVERTS: u32 = 2;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::digest::Digest;
+use crate::references::digest::Digest;
 use crate::rules::ConfigKind;
 use crate::workload::Rollout;
 
@@ -13,7 +13,7 @@ pub(super) const MOST_SOURCES: usize = 32;
 
 /// Where a record comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RecordedBy {
+pub(super) enum RecordedBy {
     /// The stamp of the pod template: every pod of it was started with this content, or later.
     Stamp,
     /// The baseline beside it, which says it for this template.
@@ -22,7 +22,7 @@ pub enum RecordedBy {
 
 /// What the annotations record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Recorded {
+pub(super) enum Recorded {
     /// Nothing, or nothing that can be compared: it is of another key or another version.
     Nothing,
     /// This content.
@@ -30,7 +30,7 @@ pub enum Recorded {
 }
 
 /// What the annotations of a workload record, compared with digests of the same key and version as `like`.
-pub fn recorded(rollout: &Rollout, like: &Digest) -> Recorded {
+pub(super) fn recorded(rollout: &Rollout, like: &Digest) -> Recorded {
     let stamp = rollout.stamp.as_deref();
     let of_baseline = rollout.baseline.as_deref().and_then(|text| text.split_once(':'));
     if let Some((of, digest)) = of_baseline
@@ -49,7 +49,7 @@ pub fn recorded(rollout: &Rollout, like: &Digest) -> Recorded {
 }
 
 /// What was recorded of a template that somebody has replaced since.
-pub fn recorded_before(rollout: &Rollout, like: &Digest) -> Option<Digest> {
+pub(super) fn recorded_before(rollout: &Rollout, like: &Digest) -> Option<Digest> {
     let sources = rollout.sources.as_deref().and_then(Sources::read);
     let of_baseline = rollout.baseline.as_deref().and_then(|text| text.split_once(':'));
     let of_baseline = of_baseline.and_then(|(_, digest)| comparable(digest, like));
@@ -61,23 +61,23 @@ fn comparable(text: &str, like: &Digest) -> Option<Digest> {
 }
 
 /// The value of `immutable.dev/config-baseline`.
-pub fn baseline(stamp: Option<&str>, digest: &Digest) -> String {
+pub(super) fn baseline(stamp: Option<&str>, digest: &Digest) -> String {
     format!("{}:{digest}", stamp.unwrap_or("-"))
 }
 
 /// The value of `immutable.dev/config-sources`: what each object came to, so that a change names its cause also when
 /// nobody saw it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sources {
+pub(super) struct Sources {
     /// The digest of all, as it is written.
-    pub of: String,
+    pub(super) of: String,
     /// The short digest of each object.
-    pub objects: BTreeMap<(ConfigKind, String), String>,
+    pub(super) objects: BTreeMap<(ConfigKind, String), String>,
 }
 
 impl Sources {
     /// `DIGEST ConfigMap/app=1a2b3c4d Secret/db=…`
-    pub fn write(&self) -> String {
+    pub(super) fn write(&self) -> String {
         let mut text = self.of.clone();
         for ((kind, name), short) in self.objects.iter().take(MOST_SOURCES) {
             text.push_str(&format!(" {}/{name}={short}", kind.name()));
@@ -86,7 +86,7 @@ impl Sources {
     }
 
     /// Reads what was written; none where it is something else.
-    pub fn read(text: &str) -> Option<Self> {
+    pub(super) fn read(text: &str) -> Option<Self> {
         let mut parts = text.split(' ');
         let of = parts.next().filter(|of| !of.is_empty())?.to_owned();
         let object = |part: &str| {
@@ -100,12 +100,12 @@ impl Sources {
 }
 
 /// The value of `immutable.dev/config-differs-since`: from when on the content was another one than this record's.
-pub fn differs_since(record: &Digest, since: Timestamp) -> String {
+pub(super) fn differs_since(record: &Digest, since: Timestamp) -> String {
     format!("{record}:{since}")
 }
 
 /// Since when the content is another one than this record's, as far as that is noted.
-pub fn read_differs_since(rollout: &Rollout, record: &Digest) -> Option<Timestamp> {
+pub(super) fn read_differs_since(rollout: &Rollout, record: &Digest) -> Option<Timestamp> {
     let (of, since) = rollout.differs_since.as_deref()?.split_once(':')?;
     if of.parse::<Digest>().ok()? == *record { since.parse().ok() } else { None }
 }

@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use super::cause::{Cause, ChangedObject};
 use super::record::{MOST_SOURCES, Sources};
 use super::waiting::{Reason, Waiting};
-use crate::digest::{ConfigContent, Digest, DigestKey, State, digest, missing, short};
 use crate::references::Dependency;
+use crate::references::digest::{ConfigContent, Digest, DigestKey, State, digest, missing, short};
 use crate::rules::ConfigKind;
 use crate::world::{ConfigId, ConfigKey, ConfigObject, Contents, Known};
 

@@ -11,12 +11,12 @@ use jiff::{SignedDuration, Timestamp};
 use super::cause::{Cause, ChangedObject};
 use super::merge::Merged;
 use super::record::{self, Recorded, RecordedBy, read_differs_since, recorded, recorded_before};
-use super::snapshot::{Now, Snapshot};
+use super::snapshot::{Now, Snapshot, id_of};
 use super::waiting::Waiting;
-use crate::digest::DigestKey;
 use crate::references::Dependency;
-use crate::workload::{Progress, Rollout};
-use crate::world::{Object, World};
+use crate::references::digest::DigestKey;
+use crate::workload::rollout::{Progress, Rollout};
+use crate::world::{ConfigId, Object, World};
 
 /// What is remembered of a workload.
 pub(super) struct Track {
@@ -53,6 +53,18 @@ pub(super) struct Track {
     pub state: State,
     /// What must be written on the metadata, so that others know what the planner knows.
     pub record: Option<Wanted>,
+    /// What its objects are, as far as they could be read.
+    pub found: Option<Now>,
+    /// What is being written, and why.
+    pub attempt: Option<(Snapshot, Cause)>,
+    /// The stamp that was last tried to be written, whether the answer came or not.
+    pub tried: Option<Box<str>>,
+    /// How many attempts have failed in a row.
+    pub attempts: u32,
+    /// Whether its pods are taken to read what is current at the next look, whatever is recorded.
+    pub adopts: bool,
+    /// Whether it reads other objects than at the last look.
+    pub is_other: bool,
 }
 
 /// How far a write is.
@@ -110,7 +122,17 @@ const MOST_MANAGERS: usize = 8;
 const NOTED_AFTER: SignedDuration = SignedDuration::from_secs(30);
 
 impl Track {
-    pub(super) fn new(uid: &str, merged: Arc<Merged>, dependencies: Vec<Dependency>, rollout: &Rollout) -> Self {
+    pub(super) fn new(
+        uid: &str,
+        merged: Arc<Merged>,
+        dependencies: Vec<Dependency>,
+        rollout: &Rollout,
+        now: Timestamp,
+    ) -> Self {
+        let writer = rollout.writer.as_ref().map(|writer| writer.time);
+        let is_ours = rollout.rolled.is_some_and(|rolled| writer.is_none_or(|writer| writer <= rolled));
+        // Whose rollout is under way at the first look can only be told by who wrote last.
+        let foreign_since = (rollout.progress == Progress::UnderWay && !is_ours).then(|| writer.unwrap_or(now).min(now));
         Self {
             uid: uid.to_owned(),
             merged,
@@ -122,7 +144,7 @@ impl Track {
             differs_since: None,
             changed: None,
             seen: None,
-            foreign_since: None,
+            foreign_since,
             rolled: None,
             available: None,
             reverts: BTreeMap::new(),
@@ -130,17 +152,52 @@ impl Track {
             write: Write::Idle,
             state: State::UpToDate,
             record: None,
+            found: None,
+            attempt: None,
+            tried: None,
+            attempts: 0,
+            adopts: false,
+            is_other: false,
         }
     }
 
-    /// Takes in what the workload and what it reads are now; `adopts` says that its pods are taken to read what is current,
-    /// whatever is recorded.
-    pub(super) fn look(&mut self, view: &View<'_>, found: &Now, other_dependencies: bool, adopts: bool) {
+    /// The objects that it reads, in its namespace.
+    pub(super) fn ids(&self, namespace: &str) -> BTreeSet<ConfigId> {
+        self.dependencies.iter().map(|dependency| id_of(dependency, namespace)).collect()
+    }
+
+    /// Whether it has just become available again, and others may wait for that.
+    pub(super) fn warms(&self) -> bool {
+        self.available.is_some() && !self.merged.warmup.is_zero()
+    }
+
+    /// Whether the operator's own replacement is under way or has failed.
+    pub(super) fn is_ours_and_not_done(&self, rollout: &Rollout) -> bool {
+        let writer = rollout.writer.as_ref().map(|writer| writer.time);
+        let is_ours = rollout.rolled.is_some_and(|rolled| writer.is_none_or(|writer| writer <= rolled));
+        is_ours && rollout.stamp.is_some() && rollout.progress != Progress::Complete && self.foreign_since.is_none()
+    }
+
+    /// Its pods are being replaced.
+    pub(super) fn has_rolled(&mut self, snapshot: Snapshot, cause: Cause, now: Timestamp) {
+        self.recorded = Some(snapshot);
+        self.rolled = Some(now);
+        self.available = None;
+        self.cause = Some(cause);
+        self.record = None;
+        self.state = State::Rolling;
+        self.forget_change();
+    }
+
+    /// Takes in what the workload and what it reads are now.
+    pub(super) fn look(&mut self, view: &View<'_>, found: &Now) {
         if matches!(&self.write, Write::Taken { on, .. } if **on == *view.rollout.resource_version) {
             // What is seen of it is older than what was written.
             return;
         }
-        self.note_template(view);
+        let adopts = std::mem::take(&mut self.adopts);
+        let other_dependencies = std::mem::take(&mut self.is_other);
+        self.note_template(view, &found.snapshot.digest.to_string());
         let (mut before, by) = self.resolve(view, &found.snapshot, adopts);
         let is_first = self.current.is_none();
         if (other_dependencies || is_first)
@@ -165,7 +222,7 @@ impl Track {
     }
 
     /// Tells our own template from somebody else's.
-    fn note_template(&mut self, view: &View<'_>) {
+    fn note_template(&mut self, view: &View<'_>, current: &str) {
         let now = (view.rollout.template, view.rollout.stamp.clone());
         let mut expected = self.template.clone();
         match &self.write {
@@ -178,7 +235,9 @@ impl Track {
             Write::Outdated { on, .. } if **on != *view.rollout.resource_version => self.write = Write::Idle,
             _ => {}
         }
-        if now != expected {
+        // Another replica may have led, and an answer may have been lost.
+        let is_ours = now.0 == expected.0 && now.1.is_some() && (now.1 == self.tried || now.1.as_deref() == Some(current));
+        if now != expected && !is_ours {
             self.foreign_since = Some(view.now);
             if expected.1.is_some() && expected.1 != now.1 && self.reverts.len() < MOST_MANAGERS {
                 let manager = view.rollout.writer.as_ref().map_or("unknown", |writer| &*writer.manager);

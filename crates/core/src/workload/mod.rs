@@ -161,6 +161,11 @@ pub struct Workload {
 }
 
 impl Workload {
+    /// Whether its pods read a ConfigMap or Secret.
+    pub fn reads_config(&self) -> bool {
+        self.templates.iter().any(|template| !crate::references::references(&template.spec).is_empty())
+    }
+
     /// The name, or the prefix of a generated one.
     pub fn name(&self) -> &str {
         if self.metadata.name.is_empty() { &self.metadata.generate_name } else { &self.metadata.name }

@@ -7,9 +7,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::ConfigKey;
-use crate::digest::ConfigContent;
+use crate::references::digest::ConfigContent;
 use crate::rules::ConfigKind;
-use crate::workload::ConfigMarks;
 
 /// Which ConfigMap or Secret.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,8 +39,6 @@ pub struct ConfigObject {
     pub written: Option<Timestamp>,
     /// The field manager that wrote last.
     pub writer: Option<Box<str>>,
-    /// What its annotations say to stakater/Reloader.
-    pub marks: ConfigMarks,
 }
 
 /// How far a ConfigMap or Secret is known.
@@ -106,7 +103,7 @@ impl Contents {
         let Some(reading) = reading else { return self.known.remove(id).is_some() };
         let is_news = match (self.known.get(id), &reading) {
             (Some(Reading::Present(before)), Reading::Present(now)) => {
-                before.uid != now.uid || before.content != now.content || before.marks != now.marks
+                before.uid != now.uid || before.content != now.content
             }
             (before, now) => before != Some(now),
         };

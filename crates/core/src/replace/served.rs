@@ -1,0 +1,94 @@
+//! Which workloads the planner serves, and what of what they read counts.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::merge::{Merged, merge};
+use super::settings::OnConfigChange;
+use super::waiting::{Reason, Waiting};
+use crate::policy::{Policy, PolicyId};
+use crate::references::{Dependency, dependencies};
+use crate::workload::rollout::{Choice, Rollout};
+use crate::workload::Workload;
+use crate::world::{Content, Object, WorkloadKey, World};
+
+/// What the `replace` sections of the same policies come to is made once.
+pub(super) type MergedCache = HashMap<Vec<PolicyId>, Arc<Merged>>;
+
+/// Whether a workload is served.
+pub(super) enum Served {
+    /// It is not, and why, in words.
+    No(String),
+    /// It is.
+    Yes {
+        merged: Arc<Merged>,
+        dependencies: Vec<Dependency>,
+        /// What keeps all of it from happening.
+        held: Option<Waiting>,
+    },
+}
+
+/// Looks what policies and the workload itself say.
+pub(super) fn served(
+    world: &World,
+    key: &WorkloadKey,
+    object: &Object,
+    rollout: &Rollout,
+    cache: &mut MergedCache,
+    now: Timestamp,
+) -> Served {
+    let Content::Known(workload) = &object.content else {
+        return Served::No("it cannot be read".to_owned());
+    };
+    let matching: Vec<(&PolicyId, &Policy)> = world.policies_that_match(key, object).collect();
+    let speaking = || matching.iter().filter_map(|(id, policy)| Some((*id, policy.replace.as_ref()?)));
+    let ids: Vec<PolicyId> = speaking().map(|(id, _)| id.clone()).collect();
+    let merged = Arc::clone(cache.entry(ids).or_insert_with(|| Arc::new(merge(speaking()))));
+    match (&rollout.choice, merged.on_config_change) {
+        (Choice::Disabled, _) => {
+            return Served::No("its annotation immutable.dev/rollout says disabled".to_owned());
+        }
+        (Choice::Invalid(written), _) => {
+            let message = format!("its annotation immutable.dev/rollout says {written}; write enabled or disabled");
+            return Served::No(message);
+        }
+        (_, OnConfigChange::Disabled) => {
+            let by: Vec<String> = merged.disabled_by.iter().map(ToString::to_string).collect();
+            return Served::No(format!("spec.replace.onConfigChange is Disabled in policy {}", by.join(", ")));
+        }
+        _ => {}
+    }
+    let is_chosen = rollout.choice == Choice::Enabled || merged.on_config_change == OnConfigChange::Enabled;
+    let Some(dependencies) = counted(workload, &merged, is_chosen) else {
+        let message = if merged.policies.is_empty() {
+            "no policy with spec.replace matches it; annotate it with immutable.dev/rollout=enabled"
+        } else {
+            "it has not opted in; annotate it with immutable.dev/rollout=enabled"
+        };
+        return Served::No(message.to_owned());
+    };
+    if dependencies.is_empty() {
+        return Served::No("its pods read no ConfigMap or Secret that counts".to_owned());
+    }
+    let suspended = matching.iter().find(|(_, policy)| policy.is_suspended(now));
+    let suspended = suspended.and_then(|(id, policy)| {
+        let suspension = policy.suspension.as_ref()?;
+        let message = format!("policy {id} is suspended until {}: {}", suspension.until, suspension.reason);
+        Some(Waiting::until(Reason::Suspended, suspension.until, message))
+    });
+    let conflict = || merged.conflict(now).map(|conflict| Waiting::for_event(Reason::Conflict, conflict.to_string()));
+    let held = suspended.or_else(conflict);
+    Served::Yes { merged, dependencies, held }
+}
+
+/// What of what the pods read counts; none where the workload has not been chosen.
+fn counted(workload: &Workload, merged: &Merged, is_chosen: bool) -> Option<Vec<Dependency>> {
+    if !is_chosen {
+        return None;
+    }
+    let mut all = dependencies(workload);
+    all.retain(|dependency| merged.kinds.contains(&dependency.kind));
+    Some(all)
+}
