@@ -3,6 +3,7 @@
 mod defaults;
 mod kind;
 mod pod_spec;
+mod reloader;
 mod strategy;
 mod tree;
 
@@ -22,6 +23,7 @@ pub use pod_spec::{
     EnvFromSource, EnvVar, EnvVarSource, ImageVolume, KeyToPath, OperatingSystem, PodSpec, Projected, ProjectedSource,
     Resources, SecurityContext, Volume, VolumeMount,
 };
+pub use reloader::{ConfigMarks, ConfigObjects, Reloader};
 pub use strategy::{IntOrPercent, UpdateStrategy};
 pub use tree::Tree;
 
