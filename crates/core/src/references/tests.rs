@@ -31,13 +31,14 @@ fn mounting(source: &Value, mounts: &Value) -> Value {
 /// `app!` is an object that must exist, `*` all keys, `key!` one that must be there and `(key)!` one that nobody reads.
 fn told(dependencies: &[Dependency]) -> Vec<String> {
     let mark = |required| if required { "!" } else { "" };
-    let key = |(key, key_use): (&Box<str>, &KeyUse)| {
-        let key = if key_use.read { key.to_string() } else { format!("({key})") };
+    let key = |key: &str, key_use: &KeyUse| {
+        let key = if key_use.read { key.to_owned() } else { format!("({key})") };
         key + mark(key_use.required)
     };
     let one = |dependency: &Dependency| {
         let all = dependency.keys.all.then(|| "*".to_owned());
-        let keys: Vec<String> = all.into_iter().chain(dependency.keys.named.iter().map(key)).collect();
+        let named = dependency.keys.named.iter().map(|(name, key_use)| key(name, key_use));
+        let keys: Vec<String> = all.into_iter().chain(named).collect();
         let (kind, name) = (dependency.kind.name(), &dependency.name);
         format!("{kind} {name}{}: {}", mark(dependency.required), keys.join(" ")).trim_end().to_owned()
     };

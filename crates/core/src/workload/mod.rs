@@ -4,6 +4,7 @@ mod defaults;
 mod kind;
 mod pod_facts;
 mod pod_spec;
+mod reloader;
 pub mod rollout;
 mod strategy;
 mod tree;
@@ -25,6 +26,7 @@ pub use pod_spec::{
     EnvFromSource, EnvVar, EnvVarSource, ImageVolume, KeyToPath, OperatingSystem, PodSpec, Projected, ProjectedSource,
     Resources, SecurityContext, Volume, VolumeMount,
 };
+pub use reloader::{ConfigMarks, ConfigObjects, Reloader};
 pub use rollout::Rollout;
 pub use strategy::{IntOrPercent, UpdateStrategy};
 pub use tree::Tree;
