@@ -134,3 +134,97 @@ impl Condition<'_> {
         self.condition_type.as_deref() == Some("Ready") && self.status.as_deref() == Some("True")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use proptest::prelude::*;
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod() -> Value {
+        json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {
+                "name": "web-0", "creationTimestamp": "2026-11-26T09:00:00Z",
+                "labels": {"app": "web", "controller-revision-hash": "web-7d4b9c"},
+                "ownerReferences": [
+                    {"apiVersion": "v1", "kind": "ConfigMap", "name": "keeps", "uid": "1"},
+                    {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "web", "uid": "2", "controller": true},
+                ],
+            },
+            "spec": {"containers": [{"name": "web", "image": "web:1"}]},
+            "status": {
+                "phase": "Running",
+                "conditions": [{"type": "PodScheduled", "status": "True"}, {"type": "Ready", "status": "True"}],
+            },
+        })
+    }
+
+    /// Read from the tree and from its text, which must agree.
+    fn read(pod: &Value) -> PodFacts {
+        let facts = PodFacts::read(pod);
+        assert_eq!(serde_json::from_str::<PodFacts>(&pod.to_string()).unwrap(), facts);
+        facts
+    }
+
+    fn with(pointer: &str, changed: Value) -> PodFacts {
+        let mut pod = pod();
+        let (parent, key) = pointer.rsplit_once('/').unwrap();
+        pod.pointer_mut(parent).unwrap()[key] = changed;
+        read(&pod)
+    }
+
+    fn facts() -> PodFacts {
+        PodFacts { created: 1_795_683_600, leaving: false, ready: true, revision: Some("web-7d4b9c".into()) }
+    }
+
+    #[rstest]
+    #[case::serving("/kind", json!("Pod"), facts())]
+    #[case::being_deleted("/metadata/deletionTimestamp", json!("2026-11-26T09:05:00Z"), PodFacts { leaving: true, ..facts() })]
+    #[case::not_being_deleted("/metadata/deletionTimestamp", json!(null), facts())]
+    #[case::ended("/status/phase", json!("Succeeded"), PodFacts { leaving: true, ..facts() })]
+    #[case::failed("/status/phase", json!("Failed"), PodFacts { leaving: true, ..facts() })]
+    #[case::pending("/status", json!({"phase": "Pending"}), PodFacts { ready: false, ..facts() })]
+    #[case::not_ready("/status/conditions", json!([{"type": "Ready", "status": "False"}]), PodFacts { ready: false, ..facts() })]
+    #[case::other_condition("/status/conditions", json!([{"type": "ContainersReady", "status": "True"}]), PodFacts { ready: false, ..facts() })]
+    #[case::no_conditions("/status/conditions", json!(null), PodFacts { ready: false, ..facts() })]
+    #[case::no_labels("/metadata/labels", json!(null), PodFacts { revision: None, ..facts() })]
+    #[case::bare("/metadata/ownerReferences", json!(null), PodFacts { revision: None, ..facts() })]
+    #[case::of_a_daemon_set(
+        "/metadata/ownerReferences", json!([{"apiVersion": "apps/v1", "kind": "DaemonSet", "controller": true}]),
+        PodFacts { revision: None, ..facts() }
+    )]
+    #[case::of_another_group(
+        "/metadata/ownerReferences", json!([{"apiVersion": "apps.kruise.io/v1beta1", "kind": "StatefulSet", "controller": true}]),
+        PodFacts { revision: None, ..facts() }
+    )]
+    #[case::owned_not_controlled(
+        "/metadata/ownerReferences", json!([{"apiVersion": "apps/v1", "kind": "StatefulSet"}]),
+        PodFacts { revision: None, ..facts() }
+    )]
+    #[case::escaped_text("/metadata/labels/controller-revision-hash", json!("a\"b"), PodFacts { revision: Some("a\"b".into()), ..facts() })]
+    #[case::no_time("/metadata/creationTimestamp", json!("now"), PodFacts { created: 0, ..facts() })]
+    fn a_pod_is_read(#[case] pointer: &str, #[case] changed: Value, #[case] expected: PodFacts) {
+        assert_eq!(with(pointer, changed), expected);
+    }
+
+    #[test]
+    fn what_is_no_pod_is_the_default() {
+        assert_eq!(read(&json!({})), PodFacts::default());
+        assert_eq!(PodFacts::read(&json!({"metadata": 1})), PodFacts::default());
+        assert!(serde_json::from_str::<PodFacts>(r#"{"metadata": 1}"#).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in any::<String>(), time in any::<String>(), phase in any::<String>()) {
+            let pod = json!({"metadata": {"creationTimestamp": time}, "status": {"phase": phase}});
+            prop_assert!(!read(&pod).ready);
+            let _ = serde_json::from_str::<PodFacts>(&text);
+        }
+    }
+}

@@ -63,6 +63,9 @@ pub struct Rollout {
     pub template: u64,
     /// How far its controller is.
     pub progress: Progress,
+    /// `status.updateRevision` of a `StatefulSet`: the revision that Pods of the newest template carry
+    /// ([`super::PodFacts::revision`]). None for others, and until the controller has seen the newest spec.
+    pub update_revision: Option<Box<str>>,
     /// Whether its controller was told to start nothing (`spec.paused` of a Deployment or custom workload).
     pub paused: bool,
     /// Whether `metadata.deletionTimestamp` is set: it will not roll any more.
@@ -130,6 +133,7 @@ impl Rollout {
             differs_since: own.get(DIFFERS_SINCE).map(|text| kept(text)),
             template: hash_of(&templates),
             progress: Progress::read(value, kind, replicas, replacing),
+            update_revision: progress::update_revision(value, kind).map(kept),
             paused: is_paused(value, kind),
             leaving: text(value.pointer("/metadata/deletionTimestamp")).is_some(),
             replacing,

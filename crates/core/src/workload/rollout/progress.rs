@@ -1,5 +1,8 @@
 //! How far a controller is with the newest template.
 
+#[cfg(test)]
+mod tests;
+
 use serde_json::Value;
 
 use super::{Replacing, text};
@@ -33,6 +36,22 @@ impl Progress {
     }
 }
 
+/// The revision of a `StatefulSet`'s newest spec, once it has been observed.
+pub(super) fn update_revision<'v>(value: &'v Value, kind: &WorkloadKind) -> Option<&'v str> {
+    let status = value.get("status").filter(|_| kind.built_in() == Some(Kind::StatefulSet))?;
+    let revision = text(status.get("updateRevision"))?;
+    is_observed(value, status)?.then_some(revision)
+}
+
+/// Whether the controller has seen the newest spec; none where it does not tell.
+fn is_observed(value: &Value, status: &Value) -> Option<bool> {
+    Some(integer(status.get("observedGeneration"))? >= generation(value))
+}
+
+fn generation(value: &Value) -> i64 {
+    integer(value.pointer("/metadata/generation")).unwrap_or(0)
+}
+
 /// An object that has a status.
 struct View<'v> {
     value: &'v Value,
@@ -42,14 +61,8 @@ struct View<'v> {
 }
 
 impl<'v> View<'v> {
-    /// Whether the controller has seen the newest spec; none where it does not tell.
     fn is_observed(&self) -> Option<bool> {
-        let observed = integer(self.status.get("observedGeneration"))?;
-        Some(observed >= self.generation())
-    }
-
-    fn generation(&self) -> i64 {
-        integer(self.value.pointer("/metadata/generation")).unwrap_or(0)
+        is_observed(self.value, self.status)
     }
 
     /// A count of pods. Go leaves out most of them when they are 0.
@@ -69,7 +82,7 @@ impl<'v> View<'v> {
         Some(Condition {
             status: text(condition.get("status")).unwrap_or_default(),
             reason: text(condition.get("reason")).unwrap_or_default(),
-            is_current: observed.is_none_or(|observed| observed >= self.generation()),
+            is_current: observed.is_none_or(|observed| observed >= generation(self.value)),
         })
     }
 
@@ -93,32 +106,31 @@ impl<'v> View<'v> {
     /// too little: when a change is taken back half way, they are equal while pods of the other one run.
     fn stateful_set(&self) -> bool {
         let available = self.counted(&["availableReplicas", "readyReplicas"]).unwrap_or(0);
-        let are_replaced = self.replaced_by_itself().is_none_or(|wanted| self.count("updatedReplicas") >= wanted);
         self.is_observed() == Some(true)
             && self.count("replicas") == self.replicas
             && available >= self.replicas
-            && are_replaced
+            && self.count("updatedReplicas") >= self.wanted_updates()
     }
 
     /// `DaemonSetStatusViewer` of the same file. `updateDaemonSetStatus` of
     /// `pkg/controller/daemon/daemon_controller.go` writes all counts together, one pod a node also during a surge.
     fn daemon_set(&self) -> bool {
-        let are_replaced =
-            self.replaced_by_itself().is_none_or(|wanted| self.count("updatedNumberScheduled") >= wanted);
-        self.is_observed() == Some(true) && self.count("numberAvailable") >= self.replicas && are_replaced
+        self.is_observed() == Some(true)
+            && self.count("numberAvailable") >= self.replicas
+            && self.count("updatedNumberScheduled") >= self.wanted_updates()
     }
 
-    /// How many pods the controller moves to the newest template; none where it moves none and counts tell nothing.
-    fn replaced_by_itself(&self) -> Option<i64> {
+    /// How many pods the controller moves to the newest template by itself; may be negative.
+    fn wanted_updates(&self) -> i64 {
         match self.replacing {
-            Replacing::Rolling => Some(self.replicas),
-            Replacing::Partition(kept) => Some(self.replicas.saturating_sub(kept)),
-            Replacing::OnDelete => None,
+            Replacing::Rolling => self.replicas,
+            Replacing::Partition(kept) => self.replicas.saturating_sub(kept),
+            Replacing::OnDelete => 0,
         }
     }
 
     /// What a custom controller tells, the most certain first. It is complete only if something says so and nothing
-    /// that is there says otherwise.
+    /// that is there says otherwise. One that tells no observed generation may still speak of the spec before.
     ///
     /// 1. A generation that has not been observed: under way.
     /// 2. `status.phase` in the words of Argo Rollouts (`GetRolloutPhase` of utils/rollout/rolloututil.go).
@@ -189,9 +201,9 @@ impl<'v> View<'v> {
             return Some(false);
         }
         let updated = self.counted(&["updatedReplicas", "updatedNumberScheduled"]);
-        match self.replaced_by_itself() {
-            Some(wanted) if wanted > 0 => Some(updated? >= wanted && available.unwrap_or(0) >= self.replicas),
-            _ => available.map(|_| true),
+        match self.wanted_updates() {
+            ..=0 => available.map(|_| true),
+            wanted => Some(updated? >= wanted && available.unwrap_or(0) >= self.replicas),
         }
     }
 }
