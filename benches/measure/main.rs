@@ -12,6 +12,7 @@ mod evaluation;
 mod exceptions;
 mod idle;
 mod lifecycle;
+mod replace;
 mod scan;
 mod statistics;
 
@@ -44,7 +45,10 @@ fn main() -> Result<()> {
     }
     // `cargo bench --bench measure -- evaluation` measures that alone.
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let is_wanted = |section: &str| wanted.is_empty() || wanted.iter().any(|name| name == section);
+    // A section's parts have names such as `replace/latency`.
+    let is_wanted = |section: &str| {
+        wanted.is_empty() || wanted.iter().any(|name| name == section || section.starts_with(&format!("{name}/")))
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let mut rows = Vec::new();
     if is_wanted("evaluation") {
@@ -67,6 +71,15 @@ fn main() -> Result<()> {
     }
     if is_wanted("admission") {
         rows.extend(runtime.block_on(admission::measure())?);
+    }
+    if is_wanted("replace/latency") {
+        rows.extend(runtime.block_on(replace::latency())?);
+    }
+    if is_wanted("replace/many") {
+        rows.extend(runtime.block_on(replace::many())?);
+    }
+    if is_wanted("replace/memory") {
+        rows.extend(runtime.block_on(replace::memory())?);
     }
     println!("\n| what | promised | seen | holds |\n|---|---|---|---|");
     for row in &rows {

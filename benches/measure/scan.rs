@@ -89,7 +89,7 @@ async fn written(operator: &Operator, verb: &str, number: f64) -> Result<f64> {
 }
 
 /// The most memory that a process ever had resident, in MiB.
-fn peak(process: u32) -> Result<f64> {
+pub(crate) fn peak(process: u32) -> Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).context("no VmHWM")?;
     let kibibytes: f64 = line.split_whitespace().nth(1).context("no figure")?.parse()?;
