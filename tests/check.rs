@@ -232,6 +232,21 @@ fn a_policy_with_a_mistake_says_what_to_write() -> Result<()> {
         ("rules: {imageTag: {forbiddenTags: [\"a b\"]}}", "tag"),
         ("profile: Stateless\n  match: {selector: {matchLabels: {\"a b\": c}}}", "label key"),
         ("rules: {updateStrategy: {minHealthyPercent: 101}}", "0 to 100"),
+        ("replace: {setle: 2s}", "did you mean settle?"),
+        ("replace: {settle: 2}", "spec.replace.settle"),
+        ("replace: {maxConcurrent: 0}", "spec.replace.maxConcurrent: 0 is out of range; write a number from 1"),
+        (
+            "replace: {checkpoints: [{percent: 101, delay: 5m}]}",
+            "spec.replace.checkpoints[0].percent: 101 is out of range",
+        ),
+        (
+            "replace: {windows: [{type: Allow, schedule: 0 22 * * FRI-SUN, duration: 4h}]}",
+            "spec.replace.windows[0].schedule: \"0 22 * * FRI-SUN\" is not valid; write ranges upwards",
+        ),
+        (
+            "replace: {windows: [{type: Deny, schedule: 0 22 * * *, duration: 1d, timeZone: CEST}]}",
+            "spec.replace.windows[0].timeZone: \"CEST\" is not known; write the IANA name",
+        ),
     ];
     for (spec, expected) in cases {
         std::fs::write(

@@ -50,6 +50,12 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         if let Some(suspension) = policy.suspension.as_ref().filter(|_| policy.is_suspended(now)) {
             say(format_args!("{}: suspended until {}, so it comes to nothing now", policy.id, suspension.until));
         }
+        if policy.rules.is_empty() {
+            say(format_args!(
+                "{}: has no rule, so it comes to nothing here; spec.replace takes the operator",
+                policy.id
+            ));
+        }
         for gap in &compiled.gaps {
             say(format_args!("{}: {gap}", policy.id));
         }

@@ -117,6 +117,8 @@ fn suspension(policy: &Policy) -> String {
 fn enforced(policy: &Policy, seen: &Seen<'_>, now: Timestamp) -> Draft {
     let (status, reason, message) = if policy.is_suspended(now) {
         ("False", "Suspended", suspension(policy))
+    } else if policy.rules.is_empty() {
+        ("False", "NotEnforcing", "the policy has no rule; it only replaces pods".to_owned())
     } else if !policy.rules.iter().any(|rule| rule.enforcement == Enforcement::Enforce) {
         ("False", "NotEnforcing", "no rule is at Enforce; findings are only warned about or recorded".to_owned())
     } else if let Progress::Failed(reason, message) = &seen.progress {

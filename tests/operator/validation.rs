@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use crate::policies::{Policy, bound_to, cluster_policy};
+use crate::policies::{Policy, bound_to, cluster_policy, condition};
 use crate::support::{Effect, Operator, TestNamespace};
 
 /// The refusal of a spec by the API server.
@@ -22,6 +22,25 @@ fn many_templates() -> Value {
     json!({"profile": "Stateless", "match": {"customWorkloads": [custom, custom, custom]}})
 }
 
+fn replace(settings: Value) -> Value {
+    json!({"replace": settings})
+}
+
+/// One window, with a change that makes it wrong.
+fn window(change: Value) -> Value {
+    let mut window =
+        json!({"type": "Allow", "schedule": "0 22 * * MON-FRI", "duration": "4h", "timeZone": "Europe/Berlin"});
+    for (key, value) in change.as_object().into_iter().flatten() {
+        window[key] = value.clone();
+    }
+    replace(json!({"windows": [window]}))
+}
+
+fn checkpoints(percentages: &[i64]) -> Value {
+    let checkpoints: Vec<_> = percentages.iter().map(|percent| json!({"percent": percent, "delay": "5m"})).collect();
+    replace(json!({"checkpoints": checkpoints}))
+}
+
 /// Specs that must be refused, each with what the message must say.
 fn bad_specs() -> Vec<(Value, &'static [&'static str])> {
     let matching = |matching: Value| json!({"profile": "Stateless", "match": matching});
@@ -38,7 +57,7 @@ fn bad_specs() -> Vec<(Value, &'static [&'static str])> {
         matching(json!({"customWorkloads": [custom]}))
     };
     vec![
-        (json!({}), &["the policy has no rule; set spec.profile or name a rule in spec.rules"]),
+        (json!({}), &["set spec.profile or name a rule in spec.rules, or set spec.replace"]),
         (json!({"profile": "None", "enforcement": "Enforce"}), &["set spec.profile or name a rule in spec.rules"]),
         (rule("imageTag", json!({"enforcement": "Disabled"})), &["the policy has no rule"]),
         (json!({"profile": "Stateles"}), &["Stateless", "Stateful", "Infrastructure", "None"]),
@@ -102,6 +121,42 @@ fn bad_specs() -> Vec<(Value, &'static [&'static str])> {
             &["write the paths of pod templates, such as /spec/template"],
         ),
         (custom(json!({"podTemplates": []})), &["at least 1 items"]),
+        (replace(json!({"onConfigChange": "Always"})), &["Enabled", "OptIn", "Disabled"]),
+        (replace(json!({"kinds": []})), &["at least 1 items"]),
+        (replace(json!({"settle": "2h"})), &["spec.replace.settle", "write a duration of at most 1h, such as 2s"]),
+        (replace(json!({"settle": "2"})), &["write a duration of at most 1h, such as 2s"]),
+        (replace(json!({"minInterval": "1d"})), &["write a duration of at most 24h, such as 5s"]),
+        (replace(json!({"maxConcurrent": 0})), &["spec.replace.maxConcurrent", "greater than or equal to 1"]),
+        (replace(json!({"warmup": "999999h"})), &["write a duration of at most 24h, such as 30s"]),
+        (replace(json!({"progressDeadline": "0s"})), &["write a duration from 1s to 24h, such as 10m"]),
+        (replace(json!({"onFailure": "Stop"})), &["Halt", "Continue"]),
+        (replace(json!({"compatibility": ["Keel"]})), &["Reloader"]),
+        (window(json!({"type": "Maybe"})), &["Allow", "Deny"]),
+        (
+            window(json!({"schedule": "0 22 * *"})),
+            &["write five fields: minute, hour, day of month, month, day of week"],
+        ),
+        (window(json!({"schedule": "0 24 * * *"})), &["windows[0].schedule", "such as 0 22 * * MON-FRI"]),
+        (window(json!({"schedule": "@daily   "})), &["write five fields"]),
+        (window(json!({"schedule": "0 22-6 * * *"})), &["write ranges upwards"]),
+        (window(json!({"schedule": "0 22 * * FRI-SUN"})), &["write ranges upwards", "FRI-SAT,SUN"]),
+        (window(json!({"duration": "30s"})), &["write a duration from 1m to 168h, such as 4h or 1h30m"]),
+        (window(json!({"duration": "169h"})), &["windows[0].duration", "write a duration from 1m to 168h"]),
+        (window(json!({"timeZone": "Mars/Olympus"})), &["windows[0].timeZone", "write the IANA name of a time zone"]),
+        (window(json!({"timeZone": "CEST"})), &["such as Europe/Berlin or UTC"]),
+        (window(json!({"timeZone": "+02:00"})), &["write the IANA name of a time zone"]),
+        (window(json!({"timeZone": "Local"})), &["write the IANA name of a time zone"]),
+        (window(json!({"timeZone": "europe/berlin"})), &["write the IANA name of a time zone"]),
+        (checkpoints(&[0]), &["checkpoints[0].percent", "greater than or equal to 1"]),
+        (checkpoints(&[101]), &["less than or equal to 100"]),
+        (checkpoints(&[50, 10]), &["write each percentage once, in ascending order"]),
+        (checkpoints(&[10, 10]), &["write each percentage once, in ascending order"]),
+        (checkpoints(&[1, 2, 3, 4, 5, 6, 7, 8, 9]), &["must have at most 8 items"]),
+        (
+            replace(json!({"checkpoints": [{"percent": 10, "delay": "5 min"}]})),
+            &["write a duration of at most 24h, such as 5m"],
+        ),
+        (replace(json!({"setle": "2s"})), &["unknown field \"spec.replace.setle\""]),
         (many_templates(), &["write at most 16 pod templates over all custom workloads"]),
         // Strict validation, as kubectl asks for by default.
         (rule("imageTags", json!({})), &["unknown field \"spec.rules.imageTags\""]),
@@ -130,6 +185,33 @@ async fn a_bad_policy_is_refused_with_what_to_write() -> Result<()> {
     }
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     Ok(())
+}
+
+/// Every field at once, and what a schedule may say; without a rule, the policy is only for replacing.
+#[tokio::test]
+async fn a_policy_that_only_replaces_is_taken_and_enforces_nothing() -> Result<()> {
+    let (cluster, _) = Operator::shared().await?;
+    let namespace = cluster.namespace(&[]).await?;
+    let window = |kind: &str, schedule: &str, zone: &str| json!({"type": kind, "schedule": schedule, "duration": "1h30m", "timeZone": zone});
+    let spec = replace(json!({
+        "onConfigChange": "Enabled", "kinds": ["ConfigMap", "Secret"], "settle": "2s", "minInterval": "5s",
+        "maxConcurrent": 10, "warmup": "0s", "onFailure": "Halt", "progressDeadline": "10m",
+        "compatibility": ["Reloader"],
+        "checkpoints": [{"percent": 10, "delay": "5m"}, {"percent": 100, "delay": "0s"}],
+        "windows": [
+            window("Allow", "0 22 * * 1-5", "Europe/Berlin"),
+            window("Allow", "*/15 0-6,22-23 1-7/2,L JAN-dec FRI#2,MONL,SUN", "America/Argentina/Buenos_Aires"),
+            window("Deny", "0 0 24 12 *", "Etc/GMT+5"),
+            json!({"type": "Deny", "schedule": "59 23 31 12 7", "duration": "168h"}),
+        ],
+    }));
+    let policy = Policy::create(&namespace, spec).await?;
+    policy.reports("Ready", "True", "Compiled").await?;
+    let stored = policy.reports("Enforced", "False", "NotEnforcing").await?;
+    let message = &condition(&stored, "Enforced")?["message"];
+    ensure!(*message == "the policy has no rule; it only replaces pods", "{message}");
+    ensure!(stored["status"].get("nativePolicies").is_none_or(|names| *names == json!([])), "{stored}");
+    policy.delete().await
 }
 
 /// YAML reads a rule with nothing behind it as null, and a server-side apply that takes back all settings leaves null.

@@ -23,6 +23,10 @@ use super::settings::TIME_ZONE_MESSAGE;
 /// How far ahead is looked.
 pub const HORIZON: SignedDuration = SignedDuration::from_hours(400 * 24);
 
+/// How many occurrences are looked at to find one answer: two years of a window that starts every hour, and some tens
+/// of milliseconds of windows that start every minute and never open together.
+const MOST_OCCURRENCES: usize = 20_000;
+
 /// What a window is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum WindowKind {
@@ -184,12 +188,14 @@ impl Iterator for Intervals<'_> {
 struct Union<'a> {
     streams: Vec<std::iter::Peekable<Intervals<'a>>>,
     current: Option<Interval>,
+    /// How many occurrences may still be looked at; at none the end is not known.
+    left: usize,
 }
 
 impl<'a> Union<'a> {
     fn new(windows: impl Iterator<Item = &'a Window>, from: Timestamp, to: Timestamp) -> Self {
         let streams = windows.map(|window| Intervals::new(window, from, to).peekable()).collect();
-        let mut union = Self { streams, current: None };
+        let mut union = Self { streams, current: None, left: MOST_OCCURRENCES };
         union.advance();
         union
     }
@@ -205,6 +211,11 @@ impl<'a> Union<'a> {
                 Some(_) => break,
             }
             stream.next();
+            self.left = self.left.saturating_sub(1);
+            if self.left == 0 {
+                current = None;
+                break;
+            }
         }
         self.current = current;
     }
@@ -256,7 +267,8 @@ impl Windows {
         })
     }
 
-    /// Whether something may begin now, and when that changes. It looks [`HORIZON`] ahead at most.
+    /// Whether something may begin now, and when that changes. It looks [`HORIZON`] ahead at most, or at 20,000
+    /// occurrences: what is not found by then counts as never.
     pub fn state(&self, now: Timestamp) -> WindowState {
         let end = now.checked_add(HORIZON).unwrap_or(Timestamp::MAX);
         let mut deny =
@@ -264,33 +276,31 @@ impl Windows {
         let with_allow = self.policies.iter().filter(|windows| of_kind(windows, WindowKind::Allow).next().is_some());
         let mut allow: Vec<_> =
             with_allow.map(|windows| Union::new(of_kind(windows, WindowKind::Allow), now, end)).collect();
+        if self.is_open(now) {
+            let denied = deny.from(now).map(|denied| denied.start);
+            let ends = allow.iter_mut().filter_map(|allowed| Some(allowed.from(now)?.end));
+            return WindowState::Open { until: ends.chain(denied).min().filter(|until| *until <= end) };
+        }
         let mut opens = now;
-        'later: loop {
-            if opens > end {
-                return WindowState::Closed { next: None };
-            }
-            if let Some(denied) = deny.from(opens).filter(|denied| denied.start <= opens) {
-                opens = denied.end;
-                continue;
+        'later: while opens <= end {
+            match deny.from(opens) {
+                None if deny.left == 0 => break,
+                Some(denied) if denied.start <= opens => {
+                    opens = denied.end;
+                    continue;
+                }
+                None | Some(_) => {}
             }
             for allowed in &mut allow {
-                match allowed.from(opens) {
-                    None => return WindowState::Closed { next: None },
-                    Some(next) if next.start > opens => {
-                        opens = next.start;
-                        continue 'later;
-                    }
-                    Some(_) => {}
+                let Some(next) = allowed.from(opens) else { break 'later };
+                if next.start > opens {
+                    opens = next.start;
+                    continue 'later;
                 }
             }
-            break;
-        }
-        if opens > now {
             return WindowState::Closed { next: Some(opens) };
         }
-        let denied = deny.from(now).map(|denied| denied.start);
-        let ends = allow.iter_mut().filter_map(|allowed| Some(allowed.from(now)?.end));
-        WindowState::Open { until: ends.chain(denied).min().filter(|until| *until <= end) }
+        WindowState::Closed { next: None }
     }
 }
 

@@ -114,3 +114,29 @@ fn the_grammar_for_the_api_server_is_the_same() {
     }
     assert_eq!(wrong, Vec::<String>::new());
 }
+
+#[test]
+fn ranges_that_go_down_are_the_same_for_the_api_server() {
+    let rules = schedule_validations();
+    let rule = rules[1]["rule"].as_str().unwrap();
+    let pattern = rule.strip_prefix("!self.matches(r'").unwrap().strip_suffix("')").unwrap();
+    let pattern = regex::Regex::new(pattern).unwrap();
+    let refused = |text: &str| pattern.is_match(text);
+    for first in 0..60 {
+        for last in 0..60 {
+            for text in [format!("{first}-{last} * * * *"), format!("0,{first:02}-{last:02}/5 * * * *")] {
+                assert_eq!(refused(&text), Schedule::parse(&text) == Err(ASCENDING_MESSAGE), "{text}");
+            }
+        }
+    }
+    let names = WEEKDAYS.map(|name| (4, name)).into_iter().chain(MONTHS.map(|name| (3, name)));
+    let names: Vec<_> = names.collect();
+    for (field, first) in &names {
+        for (_, last) in names.iter().filter(|(other, _)| other == field) {
+            let mut fields = ["*".to_owned(), "*".to_owned(), "*".to_owned(), "*".to_owned(), "*".to_owned()];
+            fields[*field] = format!("{first}-{last}");
+            let text = fields.join(" ");
+            assert_eq!(refused(&text), Schedule::parse(&text) == Err(ASCENDING_MESSAGE), "{text}");
+        }
+    }
+}

@@ -172,8 +172,30 @@ fn windows_that_share_no_minute_never_open_even_where_they_start_every_two() {
 }
 
 #[test]
+fn however_many_windows_there_are_the_answer_is_careful() {
+    let now = time("2026-11-26T12:00:30Z");
+    let even = |kind| window(kind, "*/2 * * * *", "1m", "Europe/Berlin");
+    let all: Vec<_> = (0..8).flat_map(|_| [even(WindowKind::Allow), even(WindowKind::Deny)]).collect();
+    assert_eq!(Windows::new([all]).state(now), WindowState::Closed { next: None });
+    // Open now, and for longer than is looked.
+    let every: Vec<_> = (0..8)
+        .map(|minute| window(WindowKind::Allow, &format!("{minute}/8 * * * *"), "1m", "Europe/Berlin"))
+        .chain([window(WindowKind::Allow, "56-59 * * * *", "1m", "Europe/Berlin")])
+        .collect();
+    assert_eq!(Windows::new([every]).state(now), WindowState::Open { until: None });
+}
+
+#[test]
 fn time_zones_come_from_this_program_in_their_own_spelling() {
-    for name in ["UTC", "Europe/Berlin", "America/Argentina/Buenos_Aires", "Etc/GMT+5", "Asia/Kolkata"] {
+    for name in [
+        "UTC",
+        "Europe/Berlin",
+        "America/Argentina/Buenos_Aires",
+        "Etc/GMT+5",
+        "Asia/Calcutta",
+        "US/Eastern",
+        "EST5EDT",
+    ] {
         assert!(Window::new(WindowKind::Allow, "* * * * *", MINUTE, name).is_ok(), "{name}");
     }
     for name in ["", "Local", "utc", "Europe/berlin", "Europe", "+02:00", "CEST", "../etc/passwd"] {
