@@ -46,7 +46,6 @@ pub(super) struct Rollouts {
     client: Client,
     writer: Writer,
     metrics: Metrics,
-    namespace: String,
     watch: Option<ConfigWatch>,
     reader: Reader,
     keeper: KeyKeeper,
@@ -67,7 +66,6 @@ impl Rollouts {
             client,
             writer,
             metrics,
-            namespace: namespace.to_owned(),
             watch: None,
             queue: VecDeque::new(),
             writing: JoinSet::new(),
@@ -202,9 +200,8 @@ impl Rollouts {
 
     /// Whether anybody asks for it. Once it was, it stays: what is watched costs little.
     fn is_wanted(&self, world: &World) -> bool {
-        let says = |object: &world::Object| {
-            object.rollout.as_ref().is_some_and(|rollout| rollout.choice == Choice::Enabled)
-        };
+        let says =
+            |object: &world::Object| object.rollout.as_ref().is_some_and(|rollout| rollout.choice == Choice::Enabled);
         self.watch.is_some()
             || world.policies().any(|(_, policy)| policy.replace.is_some())
             || world.objects().any(|(_, object)| says(object))

@@ -6,7 +6,7 @@ use immutable_core::native::MANAGED_BY;
 use immutable_core::replace::Intent;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Api, ApiResource, ObjectMeta, Patch, PatchParams, PartialObjectMeta};
+use kube::api::{Api, ApiResource, ObjectMeta, PartialObjectMeta, Patch, PatchParams};
 use kube::core::GroupVersionKind;
 
 use super::{WriteError, Writer, post};

@@ -104,7 +104,8 @@ impl Gate<'_> {
         let until = after(since, self.track.merged.progress_deadline);
         (self.now < until).then(|| {
             let manager = self.rollout.writer.as_ref().map_or("somebody", |writer| &*writer.manager);
-            let message = format!("a rollout that {manager} began is under way; it is waited for until {until} at most");
+            let message =
+                format!("a rollout that {manager} began is under way; it is waited for until {until} at most");
             Waiting::until(Reason::AnothersRollout, until, message)
         })
     }

@@ -20,9 +20,10 @@ use super::snapshot::{id_of, look};
 use super::track::{State, Track, View, Write};
 use super::waiting::{Reason, Waiting};
 use crate::policy::PolicyId;
+use crate::references::Dependency;
 use crate::references::digest::DigestKey;
-use crate::workload::rollout::Rollout;
 use crate::workload::Kind;
+use crate::workload::rollout::Rollout;
 use crate::world::{ConfigId, Known, Touched, WorkloadKey, World};
 
 /// How many records are handed out in any second: each raises the generation and is copied to a ReplicaSet.
@@ -151,6 +152,15 @@ impl Planner {
         for id in &touched.contents {
             due.extend(self.dependents.get(id).into_iter().flatten().map(|key| (**key).clone()));
         }
+        if !touched.names.is_empty() {
+            let has_patterns = |key: &WorkloadKey| {
+                let rollout = world.object(key).and_then(|object| object.rollout.as_ref());
+                rollout.and_then(|rollout| rollout.reloader.as_ref()).is_some_and(|reloader| reloader.has_patterns())
+            };
+            let is_in = |key: &&WorkloadKey| touched.names.iter().any(|(_, namespace)| *namespace == key.namespace);
+            let known = self.tracks.keys().map(|key| &**key).chain(self.unserved.keys());
+            due.extend(known.filter(is_in).filter(|key| has_patterns(key)).cloned());
+        }
         // Time alone changes what is overdue, and what has been held.
         let waiting = self.rolling.iter().chain(&self.pending).chain(self.held.keys());
         due.extend(waiting.map(|key| (**key).clone()));
@@ -185,8 +195,8 @@ impl Planner {
         if rollout.leaving {
             return self.forget(key, step);
         }
-        let (merged, dependencies, held) = match served(world, key, object, rollout, &mut self.merged, now) {
-            Served::Yes { merged, dependencies, held } => (merged, dependencies, held),
+        let (merged, dependencies, marked, held) = match served(world, key, object, rollout, &mut self.merged, now) {
+            Served::Yes { merged, dependencies, marked, held } => (merged, dependencies, marked, held),
             Served::No(why) => {
                 self.forget(key, step);
                 self.unserved.insert(key.clone(), why);
@@ -204,20 +214,23 @@ impl Planner {
             None => Arc::new(key.clone()),
         };
         let is_other = self.tracks.get(&key).is_none_or(|track| track.dependencies != dependencies);
-        if is_other {
-            self.depend(&key, &dependencies, step);
+        if is_other || self.tracks.get(&key).is_some_and(|track| track.marked != marked) {
+            self.depend(&key, &dependencies, &marked, step);
         }
         match held {
             Some(held) => drop(self.held.insert(Arc::clone(&key), held)),
             None => drop(self.held.remove(&key)),
         }
         let Some(digest_key) = &self.key else { return };
-        let new = || Track::new(&object.uid, Arc::clone(&merged), Vec::new(), rollout, now);
+        let new = || Track::new(&object.uid, Arc::clone(&merged), rollout, now);
         let track = self.tracks.entry(Arc::clone(&key)).or_insert_with(new);
         track.merged = merged;
         track.dependencies = dependencies;
+        track.marked = marked;
         track.adopts |= adopts;
         track.is_other |= is_other && !is_new;
+        let unread = track.marked.iter().filter(|id| matches!(world.contents().get(id), Known::Unknown));
+        step.wanted.extend(unread.cloned());
         match look(&track.dependencies, &key.namespace, world.contents(), digest_key) {
             Err(waiting) => {
                 if waiting.reason == Reason::NotReadYet {
@@ -241,7 +254,11 @@ impl Planner {
     fn sort(&mut self, key: &Arc<WorkloadKey>) {
         let Some(track) = self.tracks.get(key) else { return };
         let put = |set: &mut BTreeSet<Arc<WorkloadKey>>, belongs: bool| {
-            if belongs { set.insert(Arc::clone(key)) } else { set.remove(key) };
+            if belongs {
+                set.insert(Arc::clone(key))
+            } else {
+                set.remove(key)
+            };
         };
         let is_taken = matches!(&track.write, Write::Taken { stamp: Some(_), .. });
         put(&mut self.pending, matches!(track.state, State::Pending(_) | State::Unknown(_)));
@@ -253,8 +270,9 @@ impl Planner {
         }
     }
 
-    fn depend(&mut self, key: &Arc<WorkloadKey>, dependencies: &[crate::references::Dependency], step: &mut Step) {
-        let ids: BTreeSet<ConfigId> = dependencies.iter().map(|dependency| id_of(dependency, &key.namespace)).collect();
+    fn depend(&mut self, key: &Arc<WorkloadKey>, dependencies: &[Dependency], marked: &[ConfigId], step: &mut Step) {
+        let counted = dependencies.iter().map(|dependency| id_of(dependency, &key.namespace));
+        let ids: BTreeSet<ConfigId> = counted.chain(marked.iter().cloned()).collect();
         let before = self.tracks.get(key).map(|track| track.ids(&key.namespace)).unwrap_or_default();
         for id in before.difference(&ids) {
             self.undepend(key, id, step);
@@ -291,8 +309,11 @@ impl Planner {
     fn decide(&mut self, world: &World, now: Timestamp, acts: bool, step: &mut Step) {
         let mut budgets = self.budgets(now);
         let halted = self.halted(world);
-        let mut order: Vec<(Option<Timestamp>, Arc<WorkloadKey>)> =
-            self.pending.iter().map(|key| (self.tracks.get(key).and_then(|track| track.differs_since), Arc::clone(key))).collect();
+        let mut order: Vec<(Option<Timestamp>, Arc<WorkloadKey>)> = self
+            .pending
+            .iter()
+            .map(|key| (self.tracks.get(key).and_then(|track| track.differs_since), Arc::clone(key)))
+            .collect();
         order.sort_unstable();
         for (_, key) in order {
             let Some(rollout) = world.object(&key).and_then(|object| object.rollout.as_deref()) else { continue };
@@ -357,7 +378,8 @@ impl Planner {
             return Ok(cause);
         }
         if track.merged.on_failure == OnFailure::Halt
-            && let Some((id, failed)) = ids(&cause, &key.namespace).find_map(|id| halted.get(&id).map(|failed| (id, failed)))
+            && let Some((id, failed)) =
+                ids(&cause, &key.namespace).find_map(|id| halted.get(&id).map(|failed| (id, failed)))
         {
             let message = format!(
                 "{failed} was replaced for the same change of {id} and did not become available; \
@@ -376,7 +398,9 @@ impl Planner {
                 continue;
             }
             let of_policy = |keys: &BTreeSet<Arc<WorkloadKey>>| {
-                let is_of = |key: &&Arc<WorkloadKey>| self.tracks.get(*key).is_some_and(|track| track.merged.policies.contains(id));
+                let is_of = |key: &&Arc<WorkloadKey>| {
+                    self.tracks.get(*key).is_some_and(|track| track.merged.policies.contains(id))
+                };
                 keys.iter().filter(is_of).count()
             };
             let wave = self.waves.get(id).map_or(0, |wave| wave.begun.len());
@@ -451,7 +475,12 @@ impl Planner {
             self.records.push_back(now);
             let (baseline, sources) = (wanted.baseline.clone(), wanted.sources.clone());
             let differs_since = wanted.differs_since.clone();
-            step.intents.push(Intent::Record { target: target(world, key, track, rollout), baseline, sources, differs_since });
+            step.intents.push(Intent::Record {
+                target: target(world, key, track, rollout),
+                baseline,
+                sources,
+                differs_since,
+            });
             track.write = Write::UnderWay;
         }
         if waits {

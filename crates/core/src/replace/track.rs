@@ -25,6 +25,8 @@ pub(super) struct Track {
     pub merged: Arc<Merged>,
     /// What its pods read.
     pub dependencies: Vec<Dependency>,
+    /// What decides which of it counts.
+    pub marked: Vec<ConfigId>,
     /// The template as it was last seen: a hash of it without what is ours, and its stamp.
     pub template: (u64, Option<Box<str>>),
     /// What the content is, as it was last seen.
@@ -122,21 +124,17 @@ const MOST_MANAGERS: usize = 8;
 const NOTED_AFTER: SignedDuration = SignedDuration::from_secs(30);
 
 impl Track {
-    pub(super) fn new(
-        uid: &str,
-        merged: Arc<Merged>,
-        dependencies: Vec<Dependency>,
-        rollout: &Rollout,
-        now: Timestamp,
-    ) -> Self {
+    pub(super) fn new(uid: &str, merged: Arc<Merged>, rollout: &Rollout, now: Timestamp) -> Self {
         let writer = rollout.writer.as_ref().map(|writer| writer.time);
         let is_ours = rollout.rolled.is_some_and(|rolled| writer.is_none_or(|writer| writer <= rolled));
         // Whose rollout is under way at the first look can only be told by who wrote last.
-        let foreign_since = (rollout.progress == Progress::UnderWay && !is_ours).then(|| writer.unwrap_or(now).min(now));
+        let foreign_since =
+            (rollout.progress == Progress::UnderWay && !is_ours).then(|| writer.unwrap_or(now).min(now));
         Self {
             uid: uid.to_owned(),
             merged,
-            dependencies,
+            dependencies: Vec::new(),
+            marked: Vec::new(),
             template: (rollout.template, rollout.stamp.clone()),
             current: None,
             recorded: None,
@@ -161,9 +159,10 @@ impl Track {
         }
     }
 
-    /// The objects that it reads, in its namespace.
+    /// The objects that must be known of it, in its namespace.
     pub(super) fn ids(&self, namespace: &str) -> BTreeSet<ConfigId> {
-        self.dependencies.iter().map(|dependency| id_of(dependency, namespace)).collect()
+        let dependencies = self.dependencies.iter().map(|dependency| id_of(dependency, namespace));
+        dependencies.chain(self.marked.iter().cloned()).collect()
     }
 
     /// Whether it has just become available again, and others may wait for that.
@@ -211,11 +210,7 @@ impl Track {
         self.note_content(view, found, &before, other_dependencies);
         self.record = None;
         let differs = before.digest != found.snapshot.digest;
-        self.state = if differs {
-            self.differing(view, found, &mut before)
-        } else {
-            self.equal(view, &before, by)
-        };
+        self.state = if differs { self.differing(view, found, &mut before) } else { self.equal(view, &before, by) };
         self.recorded = Some(before);
         self.current = Some(found.snapshot.clone());
         self.want_record(view, by);
@@ -236,7 +231,8 @@ impl Track {
             _ => {}
         }
         // Another replica may have led, and an answer may have been lost.
-        let is_ours = now.0 == expected.0 && now.1.is_some() && (now.1 == self.tried || now.1.as_deref() == Some(current));
+        let is_ours =
+            now.0 == expected.0 && now.1.is_some() && (now.1 == self.tried || now.1.as_deref() == Some(current));
         if now != expected && !is_ours {
             self.foreign_since = Some(view.now);
             if expected.1.is_some() && expected.1 != now.1 && self.reverts.len() < MOST_MANAGERS {
@@ -418,8 +414,8 @@ impl Track {
     /// Compares what stands on the metadata with what must stand there.
     fn want_record(&mut self, view: &View<'_>, by: Option<RecordedBy>) {
         let (Some(recorded), rollout) = (&self.recorded, view.rollout) else { return };
-        // Where pods may be older than what is recorded, nothing is said of them.
-        if self.trusted.as_ref() != Some(&self.template) {
+        // Where pods may be older than what is recorded, nothing is said of them; nor where they read nothing that counts.
+        if self.dependencies.is_empty() || self.trusted.as_ref() != Some(&self.template) {
             return;
         }
         let stamp = rollout.stamp.as_deref();
@@ -445,6 +441,7 @@ impl Track {
 /// Where nobody knows which of them changed.
 fn cause_of_all(snapshot: &Snapshot) -> Cause {
     let named = snapshot.parts.keys();
-    let objects = named.map(|(kind, name)| ChangedObject { kind: *kind, name: name.to_string(), keys: BTreeSet::new() });
+    let objects =
+        named.map(|(kind, name)| ChangedObject { kind: *kind, name: name.to_string(), keys: BTreeSet::new() });
     Cause { objects: objects.collect(), returned_since: None }
 }

@@ -173,6 +173,17 @@ impl Reloader {
         Some(Self { config_map, secret, problems: problems.into() })
     }
 
+    /// Whether an annotation of this name is one of Reloader's.
+    pub fn is_annotation(name: &str) -> bool {
+        is_of_reloader(name)
+    }
+
+    /// Whether names of objects are given by patterns, so that it matters which there are.
+    pub fn has_patterns(&self) -> bool {
+        let mut named = self.config_map.named.iter().chain(&self.secret.named);
+        named.any(|name| matches!(name, Name::Pattern(_)))
+    }
+
     /// Whether it asks for anything by itself, so that the workload opts in.
     pub fn selects(&self) -> bool {
         self.config_map.selects() || self.secret.selects()

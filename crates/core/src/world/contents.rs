@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::ConfigKey;
 use crate::references::digest::ConfigContent;
 use crate::rules::ConfigKind;
+use crate::workload::ConfigMarks;
 
 /// Which ConfigMap or Secret.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,6 +40,8 @@ pub struct ConfigObject {
     pub written: Option<Timestamp>,
     /// The field manager that wrote last.
     pub writer: Option<Box<str>>,
+    /// What its annotations say to stakater/Reloader.
+    pub marks: ConfigMarks,
 }
 
 /// How far a ConfigMap or Secret is known.
@@ -103,7 +106,7 @@ impl Contents {
         let Some(reading) = reading else { return self.known.remove(id).is_some() };
         let is_news = match (self.known.get(id), &reading) {
             (Some(Reading::Present(before)), Reading::Present(now)) => {
-                before.uid != now.uid || before.content != now.content
+                before.uid != now.uid || before.content != now.content || before.marks != now.marks
             }
             (before, now) => before != Some(now),
         };

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{IntOrPercent, Kind, Tree, UpdateStrategy, WorkloadKind};
+use super::{IntOrPercent, Kind, Reloader, Tree, UpdateStrategy, WorkloadKind};
 use crate::rules::printable;
 
 pub use progress::Progress;
@@ -82,6 +82,8 @@ pub struct Rollout {
     /// JSON Pointers of the pod templates that are there (objects that hold `metadata` and `spec`), such as
     /// `/spec/template`. A custom workload may have none.
     pub template_pointers: Box<[Box<str>]>,
+    /// What its annotations say to stakater/Reloader, where they say anything.
+    pub reloader: Option<Box<Reloader>>,
 }
 
 /// What the owner of a workload says about replacing its pods.
@@ -141,8 +143,21 @@ impl Rollout {
             rolled: written.rolled,
             writer: written.writer,
             template_pointers: templates.iter().map(|(pointer, _)| Box::from(*pointer)).collect(),
+            reloader: reloader(&own, templates.first().map(|(_, template)| *template)),
         })
     }
+}
+
+/// Read only where there is something to read: hardly any workload has it.
+fn reloader(own: &BTreeMap<&str, &str>, template: Option<&Value>) -> Option<Box<Reloader>> {
+    let of_template = template.map(workload_annotations).unwrap_or_default();
+    if !own.keys().chain(of_template.keys()).any(|name| Reloader::is_annotation(name)) {
+        return None;
+    }
+    let owned = |annotations: &BTreeMap<&str, &str>| {
+        annotations.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    };
+    Reloader::read(&owned(own), &owned(&of_template)).map(Box::new)
 }
 
 impl Choice {
