@@ -12,9 +12,8 @@ use super::number;
 /// Why pods are replaced; there is one reason so far.
 const CONFIG_CHANGED: &str = "ConfigChanged";
 /// From milliseconds, where nothing is waited for, to the length of a night, where a window is.
-const BUCKETS: [f64; 17] = [
-    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 43_200.0,
-];
+const BUCKETS: [f64; 17] =
+    [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 43_200.0];
 
 /// What became of a write that replaces pods, or that records what they were started with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,7 +147,8 @@ impl Rollouts {
         catalogue.register(Box::new(objects.clone()))?;
         catalogue.register(Box::new(seconds.clone()))?;
         catalogue.register(Box::new(dropped.clone()))?;
-        let all = Self { writes, seconds, pending, rolling, failed, waiting, suppressed, objects, reads, records, dropped };
+        let all =
+            Self { writes, seconds, pending, rolling, failed, waiting, suppressed, objects, reads, records, dropped };
         Ok(all)
     }
 

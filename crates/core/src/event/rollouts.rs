@@ -68,8 +68,7 @@ impl Telling<'_> {
 
     /// The same of many workloads at once, told of the object that changed.
     pub fn many(&self, many: &Many, (id, uid): Related<'_>) -> Value {
-        let names: Vec<String> =
-            many.examples.iter().map(|key| format!("{} {}", key.kind.name(), key.name)).collect();
+        let names: Vec<String> = many.examples.iter().map(|key| format!("{} {}", key.kind.name(), key.name)).collect();
         let names = names.join(", ");
         let others = match many.count.saturating_sub(many.examples.len() as u64) {
             0 => names,
@@ -79,7 +78,9 @@ impl Telling<'_> {
         let workloads = if number == 1 { "workload" } else { "workloads" };
         let note = match many.reason {
             None => format!("the pods of {number} more {workloads} are replaced for it: {others}"),
-            Some(reason) => format!("the pods of {number} more {workloads} are not replaced for it ({reason}): {others}"),
+            Some(reason) => {
+                format!("the pods of {number} more {workloads} are not replaced for it ({reason}): {others}")
+            }
         };
         let identity = format!("{}:{}", uid.unwrap_or_default(), self.now);
         let reason = many.reason.map_or("Replaced", Reason::name);
@@ -160,7 +161,8 @@ mod tests {
         assert_eq!((&event["type"], &event["reason"]), (&json!("Warning"), &json!("Paused")));
         assert_eq!(event["note"], "its pods are not replaced: it is paused");
         let other = Held { digest: "e".to_owned(), ..held.clone() };
-        let names = [&held, &held, &other].map(|held| told(|telling| telling.held(held, None))["metadata"]["name"].clone());
+        let names =
+            [&held, &held, &other].map(|held| told(|telling| telling.held(held, None))["metadata"]["name"].clone());
         assert!(names[0] == names[1] && names[0] != names[2]);
     }
 
@@ -175,7 +177,8 @@ mod tests {
             key: ConfigKey { namespace: "shop".to_owned(), name: "settings".to_owned() },
         };
         let event = told(|telling| telling.many(&many, (&id, None)));
-        let note = "the pods of 5 more workloads are replaced for it: Deployment a, Deployment b, Deployment c and 2 more";
+        let note =
+            "the pods of 5 more workloads are replaced for it: Deployment a, Deployment b, Deployment c and 2 more";
         assert_eq!(event["note"], note);
         assert_eq!((&event["regarding"]["kind"], &event["type"]), (&json!("ConfigMap"), &json!("Normal")));
         many.reason = Some(Reason::Halted);

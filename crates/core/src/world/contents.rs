@@ -93,7 +93,8 @@ impl Contents {
 
     /// How many of a kind are there and known by what they hold.
     pub fn present(&self, kind: ConfigKind) -> usize {
-        let is_there = |(id, reading): &(&ConfigId, &Reading)| id.kind == kind && matches!(reading, Reading::Present(_));
+        let is_there =
+            |(id, reading): &(&ConfigId, &Reading)| id.kind == kind && matches!(reading, Reading::Present(_));
         self.known.iter().filter(is_there).count()
     }
 
