@@ -96,7 +96,7 @@ pub(super) fn deployment(name: &str, config_map: &str) -> Value {
         "metadata": {"name": name, "labels": labels},
         "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": {
             "metadata": {"labels": labels},
-            "spec": {"nodeName": "node-0", "containers": [{
+            "spec": {"nodeName": "node-1", "containers": [{
                 "name": "app", "image": "registry.example/shop/web:1.27.3", "env": [{"name": "PORT", "value": "8080"}],
                 "envFrom": [{"configMapRef": {"name": config_map}}], "ports": [{"containerPort": 8080}],
                 "resources": {"requests": {"cpu": "1m"}, "limits": {"memory": "16Mi"}},
