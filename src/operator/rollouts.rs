@@ -35,7 +35,7 @@ pub(super) enum RolloutEvent {
     /// that one was read
     Read(ConfigId, Option<Reading>),
     /// that a write has ended
-    Written(Box<(Intent, Result<(), WriteError>)>),
+    Written(Box<(Intent, Result<String, WriteError>)>),
     /// that the key of digests was looked for
     Key,
 }
@@ -50,7 +50,7 @@ pub(super) struct Rollouts {
     reader: Reader,
     keeper: KeyKeeper,
     queue: VecDeque<Intent>,
-    writing: JoinSet<(Intent, Result<(), WriteError>)>,
+    writing: JoinSet<(Intent, Result<String, WriteError>)>,
     touched: Touched,
     /// Whether everything was known once.
     is_complete: bool,
@@ -176,7 +176,7 @@ impl Rollouts {
             cluster.change(world::Change::Content(id, None));
         }
         for id in step.wanted {
-            self.reader.read(id);
+            self.reader.want(id);
         }
         self.queue.extend(step.intents);
         self.begin();
@@ -209,14 +209,14 @@ impl Rollouts {
 }
 
 /// What became of a write, for the planner.
-fn outcome(intent: &Intent, result: Result<(), WriteError>) -> Outcome {
+fn outcome(intent: &Intent, result: Result<String, WriteError>) -> Outcome {
     let key = &intent.target().key;
     match result {
-        Ok(()) => {
+        Ok(version) => {
             if intent.rolls() {
                 tracing::info!(workload = %key, "its pods are replaced");
             }
-            Outcome::Written
+            Outcome::Written(version)
         }
         Err(WriteError::NotLeader) => Outcome::NotTried,
         Err(error) if error.is_conflict() => Outcome::Outdated,

@@ -146,13 +146,18 @@ impl Gate<'_> {
         if self.supersedes {
             return None;
         }
+        // Whether it is open is known sooner than until when it is not.
+        if self.track.merged.windows.is_open(self.now) {
+            return None;
+        }
         match self.track.merged.windows.state(self.now) {
             WindowState::Open { .. } => None,
             WindowState::Closed { next: Some(next) } => {
                 Some(Waiting::until(Reason::Window, next, format!("the next window opens at {next}")))
             }
             WindowState::Closed { next: None } => {
-                Some(Waiting::for_event(Reason::Window, "no window opens within 400 days"))
+                let conflict = self.track.merged.conflict(self.now).map(|conflict| conflict.to_string());
+                Some(Waiting::for_event(Reason::Conflict, conflict.unwrap_or_default()))
             }
         }
     }
