@@ -134,11 +134,10 @@ impl Gate<'_> {
     }
 
     fn interval(&self) -> Option<Waiting> {
-        let least = self.track.merged.min_interval;
-        let last = self.track.rolled.or(self.rollout.rolled)?.min(self.now);
-        let until = after(last, least);
+        let rolled = self.track.rolled.or(self.rollout.rolled)?.min(self.now);
+        let until = after(rolled, self.track.merged.min_interval);
         (self.now < until).then(|| {
-            Waiting::until(Reason::MinInterval, until, format!("its pods were replaced at {last}; next at {until}"))
+            Waiting::until(Reason::MinInterval, until, format!("its pods were replaced at {rolled}; next at {until}"))
         })
     }
 

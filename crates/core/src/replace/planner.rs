@@ -334,10 +334,9 @@ impl Planner {
                     track.record = None;
                 }
             }
-            Outcome::Outdated => track.write = Write::Outdated { on, until: after(now, OUTDATED) },
-            Outcome::NotTried => track.write = Write::Idle,
             // The event that says so is on its way.
-            Outcome::Gone => track.write = Write::Outdated { on, until: after(now, OUTDATED) },
+            Outcome::Outdated | Outcome::Gone => track.write = Write::Outdated { on, until: after(now, OUTDATED) },
+            Outcome::NotTried => track.write = Write::Idle,
             Outcome::Failed(message) => track.fail(&message, now),
         }
         self.sort(&key, now);

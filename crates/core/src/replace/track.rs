@@ -301,17 +301,13 @@ impl Track {
                 if let Some(known) = known.filter(comparable) {
                     return (known, None);
                 }
-                match recorded_before(view.rollout, &now.digest) {
-                    Some(digest) => {
-                        let sources = view.rollout.sources.as_deref().and_then(record::Sources::read);
-                        (Snapshot::recorded(digest, sources), None)
-                    }
-                    // Seen for the first time, or recorded in a way that cannot be compared: never a reason to replace.
-                    None => {
-                        self.trusted = Some(self.template.clone());
-                        (now.clone(), None)
-                    }
+                if let Some(digest) = recorded_before(view.rollout, &now.digest) {
+                    let sources = view.rollout.sources.as_deref().and_then(record::Sources::read);
+                    return (Snapshot::recorded(digest, sources), None);
                 }
+                // Seen for the first time, or recorded in a way that cannot be compared: never a reason to replace.
+                self.trusted = Some(self.template.clone());
+                (now.clone(), None)
             }
         }
     }
