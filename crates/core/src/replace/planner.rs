@@ -12,11 +12,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::after;
 use super::budget::Wave;
-use super::cause::Cause;
 use super::flap::Changes;
 use super::intent::Intent;
 use super::served::{MergedCache, Served, served};
 use super::snapshot::{id_of, look};
+use super::told::{Begun, Held, Told};
 use super::track::{State, Track, View, Write};
 use super::waiting::{Reason, Waiting};
 use crate::policy::PolicyId;
@@ -40,6 +40,8 @@ pub struct Step {
     pub wanted: Vec<ConfigId>,
     /// Need not be known any more.
     pub unwanted: Vec<ConfigId>,
+    /// Those that begin to wait for more than a moment.
+    pub held: Vec<Held>,
     /// When to look again if nothing happens.
     pub next: Option<Timestamp>,
 }
@@ -59,19 +61,6 @@ pub enum Outcome {
     Failed(String),
 }
 
-/// That pods are being replaced, for Events and metrics.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Begun {
-    /// Of which workload.
-    pub key: WorkloadKey,
-    /// Its uid.
-    pub uid: String,
-    /// Why.
-    pub cause: Cause,
-    /// When the change was first seen.
-    pub seen: Option<Timestamp>,
-}
-
 /// Plans which pods are replaced.
 #[derive(Default)]
 pub struct Planner {
@@ -79,7 +68,8 @@ pub struct Planner {
     pub(super) tracks: BTreeMap<Arc<WorkloadKey>, Track>,
     /// What each that is pending waits for.
     pub(super) waiting: BTreeMap<Arc<WorkloadKey>, Waiting>,
-    held: BTreeMap<Arc<WorkloadKey>, Waiting>,
+    pub(super) held: BTreeMap<Arc<WorkloadKey>, Waiting>,
+    pub(super) told: BTreeMap<Arc<WorkloadKey>, Told>,
     dependents: BTreeMap<ConfigId, BTreeSet<Arc<WorkloadKey>>>,
     /// Those that have been looked at and are not served.
     unserved: BTreeMap<WorkloadKey, String>,
@@ -301,6 +291,7 @@ impl Planner {
             set.remove(key);
         }
         self.waiting.remove(key);
+        self.told.remove(key);
         self.held.remove(key);
     }
 
@@ -328,6 +319,7 @@ impl Planner {
                 track.attempts = 0;
                 if let Some((snapshot, cause)) = attempt {
                     let seen = track.seen.map(|(first, _)| first);
+                    self.told.remove(&key);
                     track.has_rolled(snapshot, cause.clone(), now);
                     begun = Some(Begun { key: target.key.clone(), uid: target.uid.clone(), cause, seen });
                 } else {

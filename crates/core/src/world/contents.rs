@@ -91,7 +91,14 @@ impl Contents {
         self.names.get(&(kind, Box::from(namespace))).into_iter().flatten().map(|name| &**name)
     }
 
-    /// How many are known by what they hold.
+    /// How many of a kind are there and known by what they hold.
+    pub fn present(&self, kind: ConfigKind) -> usize {
+        let is_there =
+            |(id, reading): &(&ConfigId, &Reading)| id.kind == kind && matches!(reading, Reading::Present(_));
+        self.known.iter().filter(is_there).count()
+    }
+
+    /// How many were read, with those that are not there.
     pub fn len(&self) -> usize {
         self.known.len()
     }

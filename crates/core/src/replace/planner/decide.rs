@@ -75,7 +75,7 @@ impl Planner {
             match self.verdict(world, &key, rollout, &mut shared) {
                 Err(Some(waiting)) => {
                     soonest(&mut step.next, waiting.until);
-                    self.waiting.insert(key, waiting);
+                    self.wait(key, waiting, now, acts, step);
                 }
                 Err(None) => {}
                 Ok(cause) => {
