@@ -44,7 +44,7 @@ pub(super) enum RolloutEvent {
     /// that one was read
     Read(ConfigId, Option<Reading>),
     /// that a write has ended
-    Written(Box<(Intent, Result<(), WriteError>)>),
+    Written(Box<(Intent, Result<String, WriteError>)>),
     /// that the key of digests was looked for
     Key,
     /// that it is time to sum up where workloads stand
@@ -72,7 +72,7 @@ pub(super) struct Rollouts {
     reader: Reader,
     keeper: KeyKeeper,
     queue: VecDeque<Intent>,
-    writing: JoinSet<(Intent, Result<(), WriteError>)>,
+    writing: JoinSet<(Intent, Result<String, WriteError>)>,
     touched: Touched,
     /// Whether everything was known once.
     is_complete: bool,
@@ -231,7 +231,7 @@ impl Rollouts {
             cluster.change(world::Change::Content(id, None));
         }
         for id in step.wanted {
-            self.reader.read(id);
+            self.reader.want(id);
         }
         self.queue.extend(step.intents);
         self.begin();
@@ -273,7 +273,7 @@ impl Rollouts {
 
     fn count(&self, intent: &Intent, outcome: &Outcome) {
         let result = match outcome {
-            Outcome::Written => WriteResult::Taken,
+            Outcome::Written(_) => WriteResult::Taken,
             Outcome::Outdated => WriteResult::Conflict,
             Outcome::Failed(_) => WriteResult::Failed,
             Outcome::Gone | Outcome::NotTried => return,
@@ -318,10 +318,10 @@ impl Rollouts {
 }
 
 /// What became of a write, for the planner.
-fn outcome(intent: &Intent, result: Result<(), WriteError>) -> Outcome {
+fn outcome(intent: &Intent, result: Result<String, WriteError>) -> Outcome {
     let key = &intent.target().key;
     match result {
-        Ok(()) => Outcome::Written,
+        Ok(version) => Outcome::Written(version),
         Err(WriteError::NotLeader) => Outcome::NotTried,
         Err(error) if error.is_conflict() => Outcome::Outdated,
         Err(error) if error.is_not_found() => Outcome::Gone,

@@ -8,8 +8,10 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::after;
 use super::cause::{Cause, ChangedObject};
 use super::merge::Merged;
+use super::planner::{FIRST_RETRY, LAST_RETRY};
 use super::record::{self, Recorded, RecordedBy, read_differs_since, recorded, recorded_before};
 use super::snapshot::{Now, Snapshot, id_of};
 use super::waiting::Waiting;
@@ -67,6 +69,8 @@ pub(super) struct Track {
     pub adopts: bool,
     /// Whether it reads other objects than at the last look.
     pub is_other: bool,
+    /// Whether its waiting has been looked at since it is a long one.
+    pub is_noted: bool,
 }
 
 /// How far a write is.
@@ -156,6 +160,7 @@ impl Track {
             attempts: 0,
             adopts: false,
             is_other: false,
+            is_noted: false,
         }
     }
 
@@ -165,9 +170,34 @@ impl Track {
         dependencies.chain(self.marked.iter().cloned()).collect()
     }
 
-    /// Whether it has just become available again, and others may wait for that.
-    pub(super) fn warms(&self) -> bool {
-        self.available.is_some() && !self.merged.warmup.is_zero()
+    /// Until when others wait because it has just become available again.
+    pub(super) fn warm(&self, now: Timestamp) -> Option<Timestamp> {
+        let warm = after(self.available.filter(|_| self.state == State::UpToDate)?, self.merged.warmup);
+        (now < warm).then_some(warm)
+    }
+
+    /// When time alone changes something of it.
+    pub(super) fn timer(&self) -> Option<Timestamp> {
+        match (&self.state, self.available) {
+            (State::Rolling, _) => self.rolled.map(|rolled| after(rolled, self.merged.progress_deadline)),
+            (State::UpToDate, Some(available)) => Some(after(available, self.merged.warmup)),
+            (State::Pending(_), _) if !self.is_noted => self.seen.map(|(first, _)| after(first, NOTED_AFTER)),
+            _ => None,
+        }
+    }
+
+    /// Whether it must be looked at though nothing was heard of it.
+    pub(super) fn is_due(&self, now: Timestamp) -> bool {
+        matches!(self.write, Write::Taken { .. } | Write::Outdated { .. })
+            || self.timer().is_some_and(|timer| timer <= now)
+    }
+
+    /// A write has failed, and this was said.
+    pub(super) fn fail(&mut self, message: &str, now: Timestamp) {
+        let factor = 2_i32.saturating_pow(self.attempts.min(16));
+        self.attempts = self.attempts.saturating_add(1);
+        let until = after(now, FIRST_RETRY.saturating_mul(factor).min(LAST_RETRY));
+        self.write = Write::Failed { attempts: self.attempts, until, message: message.to_owned() };
     }
 
     /// Whether the operator's own replacement is under way or has failed.
@@ -271,17 +301,13 @@ impl Track {
                 if let Some(known) = known.filter(comparable) {
                     return (known, None);
                 }
-                match recorded_before(view.rollout, &now.digest) {
-                    Some(digest) => {
-                        let sources = view.rollout.sources.as_deref().and_then(record::Sources::read);
-                        (Snapshot::recorded(digest, sources), None)
-                    }
-                    // Seen for the first time, or recorded in a way that cannot be compared: never a reason to replace.
-                    None => {
-                        self.trusted = Some(self.template.clone());
-                        (now.clone(), None)
-                    }
+                if let Some(digest) = recorded_before(view.rollout, &now.digest) {
+                    let sources = view.rollout.sources.as_deref().and_then(record::Sources::read);
+                    return (Snapshot::recorded(digest, sources), None);
                 }
+                // Seen for the first time, or recorded in a way that cannot be compared: never a reason to replace.
+                self.trusted = Some(self.template.clone());
+                (now.clone(), None)
             }
         }
     }
@@ -422,6 +448,7 @@ impl Track {
         let is_stamped = by == Some(RecordedBy::Stamp) && stamp == Some(recorded.digest.to_string().as_str());
         let baseline = (!is_stamped).then(|| record::baseline(stamp, &recorded.digest));
         let is_long = self.seen.is_some_and(|(first, _)| view.now.duration_since(first) >= NOTED_AFTER);
+        self.is_noted = is_long;
         let noted = read_differs_since(rollout, &recorded.digest);
         let differs_since = match (&self.state, self.differs_since) {
             (State::Pending(_), Some(since)) if is_long || noted.is_some() => {
