@@ -216,4 +216,26 @@ mod tests {
         assert_eq!(numbers.worst().map(|(reason, group)| (reason, group.count)), Some((Reason::Conflict, 1)));
         assert_eq!(numbers.workloads(), 2);
     }
+
+    #[test]
+    fn workloads_of_a_policy_are_summed_up() {
+        let mut planner = crate::replace::told::tests::planner_of(10_000);
+        let keys: Vec<_> = planner.tracks.keys().take(3).cloned().collect();
+        let states = [State::Rolling, State::Failed, State::Pending(crate::replace::Cause::default())];
+        for (key, state) in keys.iter().zip(states) {
+            if let Some(track) = planner.tracks.get_mut(key) {
+                track.state = state;
+            }
+        }
+        let summary = planner.summary();
+        let numbers = summary.policies.values().next().cloned().unwrap_or_default();
+        assert_eq!((numbers.up_to_date, numbers.workloads()), (9_997, 10_000));
+        assert_eq!(numbers.rolling.examples, [Arc::clone(&keys[0])]);
+        assert_eq!((numbers.failed.count, numbers.pending.count), (1, 1));
+        assert_eq!(summary.all, numbers);
+        // What waits is not pending.
+        planner.waiting.insert(Arc::clone(&keys[2]), waiting(Reason::Window));
+        let numbers = planner.summary().all;
+        assert_eq!((numbers.pending.count, numbers.waiting[&Reason::Window].count), (0, 1));
+    }
 }
