@@ -14,6 +14,8 @@ mod record;
 mod served;
 pub mod settings;
 mod snapshot;
+mod summary;
+mod told;
 mod track;
 mod waiting;
 pub mod window;
@@ -25,8 +27,10 @@ pub use explain::{Comparison, Existence, ObjectStanding, Phase, Pods, Record, Se
 pub use history::{History, Revision};
 pub use intent::{Intent, Target};
 pub use merge::{Conflict, Merged, PolicyCheckpoints, merge};
-pub use planner::{Begun, Outcome, Planner, Step};
+pub use planner::{Outcome, Planner, Step};
 pub use settings::{Checkpoint, Compatibility, OnConfigChange, OnFailure, Replace, ReplaceSettings};
+pub use summary::{Group, Numbers, Summary};
+pub use told::{Begun, Held};
 pub use waiting::{Reason, Waiting};
 pub use window::{Window, WindowKind, WindowState, Windows};
 
