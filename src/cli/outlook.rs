@@ -7,7 +7,7 @@ use immutable_core::policy::Policy;
 use immutable_core::references::dependencies;
 use immutable_core::references::digest::DigestKey;
 use immutable_core::replace::{Existence, Intent, Phase, Planner, Reason, Standing, Waiting};
-use immutable_core::workload::{CustomWorkload, Kind, WorkloadKind};
+use immutable_core::workload::{CustomWorkload, Kind, Rollout, WorkloadKind};
 use immutable_core::world::{Change, ConfigId, ConfigKey, Content, Known, Touched, WorkloadKey, World};
 use jiff::Timestamp;
 
@@ -88,6 +88,14 @@ impl Outlook {
             problems.push(format!("{kind} cannot be listed: {why}"));
             exit = exit.max(Exit::Unfinished);
         }
+        // Names are asked for only where a workload names objects by a pattern.
+        let has_patterns = |rollout: &Rollout| rollout.reloader.as_ref().is_some_and(|reloader| reloader.has_patterns());
+        if world.objects().any(|(_, object)| object.rollout.as_deref().is_some_and(has_patterns)) {
+            for Unlisted { kind, why } in lists.names(&mut world).await? {
+                problems.push(format!("{kind} cannot be listed, and a workload names some by a pattern: {why}"));
+                exit = exit.max(Exit::Unfinished);
+            }
+        }
         let (mut no_key, mut is_unrecorded) = (None, false);
         let key = match lists.digest_key(asked.operator_namespace).await? {
             StoredKey::Known(key) => key,
@@ -122,7 +130,7 @@ impl Outlook {
             if step.wanted.is_empty() {
                 break;
             }
-            touched = lists.contents(step.wanted, &self.key, &mut self.world).await?;
+            touched = lists.contents(step.wanted.into_iter().collect(), &self.key, &mut self.world).await?;
         }
         Ok(())
     }
@@ -140,7 +148,7 @@ impl Outlook {
         };
         let mut ids: Vec<ConfigId> = dependencies(workload).into_iter().map(id).collect();
         ids.retain(|id| matches!(self.world.contents().get(id), Known::Unknown));
-        lists.contents(ids, &self.key, &mut self.world).await.map(drop)
+        lists.contents(ids.into_iter().collect(), &self.key, &mut self.world).await.map(drop)
     }
 
     /// Where a workload stands.

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use clap::ValueEnum;
 use immutable_core::replace::window::WindowState;
 use immutable_core::replace::{
-    Comparison, Existence, History, Merged, ObjectStanding, Phase, Revision, Service, Standing, history,
+    Comparison, Compatibility, Existence, History, Merged, ObjectStanding, Phase, Revision, Service, Standing, history,
 };
 use immutable_core::workload::WorkloadKind;
 use immutable_core::workload::rollout::Progress;
@@ -164,6 +164,13 @@ fn told(outlook: &Outlook, key: &WorkloadKey, standing: Standing, history: Histo
     if let (true, Service::Served(_)) = (outlook.is_unrecorded, &standing.service) {
         warnings.push("nothing was ever recorded: there is no key of digests; the operator makes it".to_owned());
     }
+    let rollout = outlook.world.object(key).and_then(|object| object.rollout.as_deref());
+    if let (Some(reloader), Service::Served(merged)) =
+        (rollout.and_then(|rollout| rollout.reloader.as_ref()), &standing.service)
+        && merged.compatibility.contains(&Compatibility::Reloader)
+    {
+        warnings.extend(reloader.problems().iter().cloned());
+    }
     let (cause, waiting) = match &standing.phase {
         Phase::Due(cause) => (Some(cause.to_string()), None),
         Phase::Waiting(cause, waiting) => (Some(cause.to_string()), Some(waiting)),
@@ -245,11 +252,17 @@ fn message(outlook: &Outlook, standing: &Standing) -> String {
         }
         (Phase::UpToDate | Phase::NotServed, _) => "up to date".to_owned(),
     };
-    let suspended = standing.policies.iter().find_map(|id| {
-        let suspension = outlook.world.policy(id)?.suspension.as_ref()?;
-        (outlook.now < suspension.until).then(|| format!("; policy {id} is suspended until {}", suspension.until))
-    });
-    format!("{message}{}", suspended.unwrap_or_default())
+    if matches!(standing.phase, Phase::Waiting(..)) {
+        return message;
+    }
+    let conflict = match &standing.service {
+        Service::Served(merged) => merged.conflict(outlook.now).map(|conflict| conflict.to_string()),
+        Service::NotServed(_) => None,
+    };
+    match standing.held.as_ref().map(|held| held.message.clone()).or(conflict) {
+        Some(held) => format!("{message}; nothing is replaced: {held}"),
+        None => message,
+    }
 }
 
 fn settings(merged: &Merged, now: Timestamp) -> Settings {

@@ -1,10 +1,18 @@
 //! What workloads refer to, read one by one, a few at a time.
 
+use std::collections::BTreeSet;
+
 use futures::stream::{self, StreamExt as _};
 use immutable_core::references::digest::DigestKey;
-use immutable_core::world::{Change, ConfigId, Reading, Touched, World};
+use immutable_core::rules::ConfigKind;
+use immutable_core::world::{Change, ConfigId, ConfigKey, Reading, Touched, World};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::api::{Api, ListParams, ObjectMeta};
+use kube::core::NamespaceResourceScope;
+use kube::{Client, Resource};
+use serde::de::DeserializeOwned;
 
-use super::{ListError, Lists};
+use super::{ListError, Lists, NOT_SERVED, PAGE_SIZE, Unlisted};
 use crate::live::{DIGEST_KEY_NAME, DigestKeyError, read_config, read_digest_key};
 
 /// How many are read at once.
@@ -40,13 +48,64 @@ impl Lists {
         }
     }
 
+    /// Tells the world the names of ConfigMaps and Secrets; returns which could not be listed.
+    ///
+    /// # Errors
+    /// The API server does not answer.
+    pub(crate) async fn names(&self, world: &mut World) -> anyhow::Result<Vec<Unlisted>> {
+        let mut unlisted = Vec::new();
+        for kind in [ConfigKind::ConfigMap, ConfigKind::Secret] {
+            let client = self.client.clone();
+            let of = |object: ObjectMeta| ConfigKey {
+                namespace: object.namespace.unwrap_or_default(),
+                name: object.name.unwrap_or_default(),
+            };
+            let listed = match kind {
+                ConfigKind::ConfigMap => self.metadata::<ConfigMap, _>(client, of).await,
+                ConfigKind::Secret => self.metadata::<Secret, _>(client, of).await,
+            };
+            let why = match listed {
+                Ok(all) => {
+                    world.apply(Change::Names(kind, all));
+                    continue;
+                }
+                Err(ListError::NotServed) => NOT_SERVED.to_owned(),
+                Err(ListError::Refused(why)) => why,
+                Err(ListError::NoAnswer(error)) => return Err(error),
+            };
+            unlisted.push(Unlisted { kind: format!("v1 {}", kind.name()), why });
+        }
+        Ok(unlisted)
+    }
+
+    /// The metadata of every object of a kind, narrowed.
+    async fn metadata<K, T>(&self, client: Client, narrow: impl Fn(ObjectMeta) -> T) -> Result<Vec<T>, ListError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
+    {
+        let mut parameters = ListParams::default().limit(PAGE_SIZE);
+        let api: Api<K> = match &self.namespace {
+            Some(namespace) => Api::namespaced(client, namespace),
+            None => Api::all(client),
+        };
+        let mut all = Vec::new();
+        loop {
+            let page = self.within(api.list_metadata(&parameters)).await?;
+            all.extend(page.items.into_iter().map(|object| narrow(object.metadata)));
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => parameters = parameters.continue_token(&token),
+                None => return Ok(all),
+            }
+        }
+    }
+
     /// Tells the world what ConfigMaps and Secrets hold, as digests; what may not be read is told, too.
     ///
     /// # Errors
     /// The API server does not answer.
     pub(crate) async fn contents(
         &self,
-        ids: Vec<ConfigId>,
+        ids: BTreeSet<ConfigId>,
         key: &DigestKey,
         world: &mut World,
     ) -> anyhow::Result<Touched> {

@@ -11,7 +11,7 @@ use super::merge::Merged;
 use super::planner::Planner;
 use super::record::{MOST_SOURCES, Recorded, RecordedBy, recorded};
 use super::snapshot::id_of;
-use super::track::{State, Track};
+use super::track::{State, Track, Write};
 use super::waiting::Waiting;
 use crate::policy::PolicyId;
 use crate::references::digest::{State as Content, missing};
@@ -27,7 +27,9 @@ pub struct Standing {
     pub service: Service,
     /// The policies with `spec.replace` that match it.
     pub policies: Vec<PolicyId>,
-    /// Every ConfigMap and Secret that its pods read, by kind and name.
+    /// What keeps it from being replaced, whether or not it is to be.
+    pub held: Option<Waiting>,
+    /// Every ConfigMap and Secret that its pods read, or that its annotations name, by kind and name.
     pub objects: Vec<ObjectStanding>,
     /// What its pods were started with, as its annotations say it.
     pub record: Record,
@@ -144,6 +146,7 @@ impl Planner {
         for track in self.tracks.values_mut() {
             track.seen = None;
         }
+        self.decided = None;
     }
 
     /// Where a workload stands after the last step; none where there is no such one.
@@ -175,6 +178,7 @@ impl Planner {
             progress: object.rollout.as_deref().map(|rollout| rollout.progress),
             current: current.map(|digest| digest.to_string()),
             policies: speaking(world, key, object),
+            held: self.held.get(key).cloned(),
             service,
             objects,
             record,
@@ -185,6 +189,7 @@ impl Planner {
     fn phase(&self, key: &WorkloadKey, track: &Track, rollout: Option<&Rollout>) -> Phase {
         let since = track.rolled.or(rollout.and_then(|rollout| rollout.rolled));
         match &track.state {
+            _ if matches!(&track.write, Write::Taken { stamp: Some(_), .. }) => Phase::Rolling(since),
             State::UpToDate => Phase::UpToDate,
             State::Rolling => Phase::Rolling(since),
             State::Failed => Phase::Failed(since),
@@ -243,10 +248,18 @@ fn why_no_template_replaces(world: &World, key: &WorkloadKey, object: &Object) -
     })
 }
 
-/// What pods read, as far as each object is known.
+/// What pods read, and what annotations name, as far as each object is known.
 fn objects(world: &World, key: &WorkloadKey, object: &Object, track: Option<&Track>) -> Vec<ObjectStanding> {
     let world::Content::Known(workload) = &object.content else { return Vec::new() };
-    let standing = |dependency: Dependency| {
+    let counted = track.map_or(&[][..], |track| &track.dependencies);
+    let is_counted = |dependency: &Dependency| {
+        counted.iter().any(|known| (known.kind, &known.name) == (dependency.kind, &dependency.name))
+    };
+    let mut all: Vec<(Dependency, bool)> = counted.iter().map(|dependency| (dependency.clone(), true)).collect();
+    let others = dependencies(workload).into_iter().filter(|dependency| !is_counted(dependency));
+    all.extend(others.map(|dependency| (dependency, false)));
+    all.sort_by(|(one, _), (other, _)| (one.kind, &one.name).cmp(&(other.kind, &other.name)));
+    let standing = |(dependency, counts): (Dependency, bool)| {
         let known = world.contents().get(&id_of(&dependency, &key.namespace));
         let (existence, state, written) = match known {
             Known::Unknown => (Existence::Unknown, None, None),
@@ -255,14 +268,10 @@ fn objects(world: &World, key: &WorkloadKey, object: &Object, track: Option<&Tra
             Known::Present(object) => (Existence::Present, Some(Content::Present(&object.content)), object.written),
         };
         let missing = state.map(|state| missing(&[(&dependency, state)])).unwrap_or_default();
-        let counted = track.and_then(|track| {
-            let is_it = |known: &&Dependency| (known.kind, &known.name) == (dependency.kind, &dependency.name);
-            Some((track, track.dependencies.iter().find(is_it)?))
-        });
-        let content = counted.map_or(Comparison::Unknown, |(track, dependency)| comparison(track, dependency));
-        ObjectStanding { counts: counted.is_some(), existence, content, missing, written, dependency }
+        let content = track.filter(|_| counts).map_or(Comparison::Unknown, |track| comparison(track, &dependency));
+        ObjectStanding { counts, existence, content, missing, written, dependency }
     };
-    dependencies(workload).into_iter().map(standing).collect()
+    all.into_iter().map(standing).collect()
 }
 
 fn comparison(track: &Track, dependency: &Dependency) -> Comparison {
