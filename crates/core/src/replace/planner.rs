@@ -82,7 +82,7 @@ pub struct Planner {
     waves: BTreeMap<PolicyId, Wave>,
     records: VecDeque<Timestamp>,
     /// When all that waits was last looked at.
-    decided: Option<Timestamp>,
+    pub(super) decided: Option<Timestamp>,
     /// Whether everything has been looked at once: what is new from then on was made while somebody looked.
     has_seen_all: bool,
 }
