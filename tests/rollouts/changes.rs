@@ -61,7 +61,9 @@ async fn one_edit_replaces_every_pod_once_and_writes_only_what_is_documented() -
     let recorded = json!({"f:metadata": annotations(&["config-baseline"])});
     ensure!(owned(&after, RECORD_MANAGER)? == recorded, "{}", after["metadata"]["managedFields"]);
     ensure!(spec_but_for_ours(&after) == spec_but_for_ours(&before), "before {before}, after {after}");
-    let written = place.written().await?;
+    let mut written = place.written().await?;
+    // The Deployment's controller may have been faster.
+    written.retain(|written| written.code != 409);
     ensure!(written.len() == 2 && written[0].manager == RECORD_MANAGER, "more than a record and a rollout: {written:?}");
     Ok(())
 }

@@ -7,4 +7,16 @@ mod support;
 mod place;
 mod web;
 
+mod bursts;
 mod changes;
+mod custom;
+mod failures;
+mod holds;
+mod keys;
+mod opting;
+mod others;
+mod references;
+mod refused;
+mod replicas;
+mod restarts;
+mod returns;

@@ -1,5 +1,7 @@
 //! Workloads whose pods read configuration.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
@@ -7,6 +9,8 @@ use crate::place::{Place, stamp};
 use crate::support::{GENEROUS, wait_until};
 
 const IMAGE: &str = "registry.example/web:1";
+
+static NUMBER: AtomicU32 = AtomicU32::new(1);
 
 /// A workload in the cluster.
 pub(crate) struct Web<'p> {
@@ -73,6 +77,21 @@ impl<'p> Web<'p> {
         self.complete().await
     }
 
+    /// Waits until its record says that its pods read what is current, and all of them are available. What is current is
+    /// what the operator records for a workload that is new.
+    pub(crate) async fn reads_what_is_current(&self) -> Result<Value> {
+        let name = format!("twin-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        let mut twin = deployment(&name, 0, self.manifest["spec"]["template"]["spec"].clone());
+        // Whatever the policy says.
+        twin["metadata"]["annotations"] = json!({"immutable.dev/rollout": "enabled"});
+        let twin = Self::create(self.place, twin).await?.recorded().await?;
+        let current = recorded_digest(&twin).context("the twin has no record")?;
+        self.becomes("recorded as current", |stored| {
+            is_complete(stored) && recorded_digest(stored).as_deref() == Some(current.as_str())
+        })
+        .await
+    }
+
     /// Makes a change and waits until it has been replaced for that.
     pub(crate) async fn replaced_by(&self, change: impl Future<Output = Result<Value>>) -> Result<Value> {
         let before = self.stored().await?;
@@ -90,6 +109,13 @@ pub(crate) fn baseline(workload: &Value) -> Option<&str> {
 pub(crate) fn cause(workload: &Value) -> Result<&str> {
     let annotations = &workload["spec"]["template"]["metadata"]["annotations"];
     annotations["immutable.dev/rollout-cause"].as_str().with_context(|| format!("no cause in {annotations}"))
+}
+
+/// What a workload's pods were started with, as its annotations say it.
+fn recorded_digest(workload: &Value) -> Option<String> {
+    let stamp = stamp(workload);
+    let (of, digest) = baseline(workload).and_then(|baseline| baseline.split_once(':')).unzip();
+    if of == Some(stamp.as_deref().unwrap_or("-")) { digest.map(ToOwned::to_owned) } else { stamp }
 }
 
 fn is_complete(workload: &Value) -> bool {
@@ -128,6 +154,7 @@ fn pod_spec(mut spec: Value) -> Value {
     {
         spec.remove("initContainers");
     }
+    // Whoever deletes a pod need not wait.
     spec["terminationGracePeriodSeconds"] = json!(0);
     spec
 }
