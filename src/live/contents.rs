@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use immutable_core::references::digest::{ConfigContent, DigestKey};
 use immutable_core::rules::ConfigKind;
+use immutable_core::workload::ConfigMarks;
 use immutable_core::world::{ConfigId, ConfigObject, Reading};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
@@ -94,9 +95,12 @@ fn reduced(config: &Config, key: &DigestKey) -> ConfigObject {
         uid: metadata.uid.clone().unwrap_or_default().into(),
         resource_version: metadata.resource_version.clone().unwrap_or_default().into(),
         content: Arc::new(content),
+        marks: metadata.annotations.as_ref().map(ConfigMarks::read).unwrap_or_default(),
         // One that was made anew was written then, too.
         written: written.max(time(&metadata.creation_timestamp).filter(|_| written.is_some())),
-        writer: last.and_then(|write| write.manager.as_deref()).map(|manager| manager.chars().take(128).collect::<String>().into()),
+        writer: last
+            .and_then(|write| write.manager.as_deref())
+            .map(|manager| manager.chars().take(128).collect::<String>().into()),
     }
 }
 

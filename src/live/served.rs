@@ -178,10 +178,10 @@ impl Reader {
             let value: Value = serde_json::from_str(text.get()).unwrap_or_default();
             match Workload::read(&value, self.kind.api_version(), self.kind.name(), &custom) {
                 Ok(Some(workload)) => {
-                    if workload.reads_config() {
-                        let pointers = self.custom.as_ref().map_or(&[][..], |custom| &custom.pod_templates);
-                        rollout = Rollout::read(&value, &self.kind, pointers).map(Box::new);
-                    }
+                    let pointers = self.custom.as_ref().map_or(&[][..], |custom| &custom.pod_templates);
+                    let read = Rollout::read(&value, &self.kind, pointers);
+                    let reads_config = |rollout: &Rollout| rollout.reloader.is_some() || workload.reads_config();
+                    rollout = read.filter(reads_config).map(Box::new);
                     Content::Known(Box::new(workload))
                 }
                 Ok(None) => Content::Unreadable(format!("{} carries no pods", self.kind)),

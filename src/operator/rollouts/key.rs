@@ -63,7 +63,8 @@ impl KeyKeeper {
             return;
         }
         self.is_stale = false;
-        let (client, writer, id, known) = (self.client.clone(), self.writer.clone(), self.id.clone(), self.bytes.clone());
+        let (client, writer, id, known) =
+            (self.client.clone(), self.writer.clone(), self.id.clone(), self.bytes.clone());
         self.looking.spawn(async move {
             let found = find(&client, &writer, &id, known, leads).await;
             if !matches!(found, Ok(Some(_))) {

@@ -68,10 +68,7 @@ impl ConfigWatch {
 }
 
 fn narrow(metadata: ObjectMeta) -> (ConfigKey, Version) {
-    let key = ConfigKey {
-        namespace: metadata.namespace.unwrap_or_default(),
-        name: metadata.name.unwrap_or_default(),
-    };
+    let key = ConfigKey { namespace: metadata.namespace.unwrap_or_default(), name: metadata.name.unwrap_or_default() };
     let uid = metadata.uid.unwrap_or_default().into();
     (key, Version { uid, resource_version: metadata.resource_version.unwrap_or_default().into() })
 }

@@ -26,6 +26,8 @@ pub(super) struct Wave {
     pub begun: BTreeSet<Arc<WorkloadKey>>,
     /// When the last one began or became available.
     pub last: Option<Timestamp>,
+    /// How many there are in all, as far as was seen.
+    pub total: usize,
     /// How many checkpoints were passed.
     passed: usize,
 }
@@ -41,7 +43,8 @@ impl Budget {
     ) -> Option<Waiting> {
         let most = most.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
         if self.under_way >= most {
-            let message = format!("{} of at most {most} workloads of policy {policy} are being replaced", self.under_way);
+            let message =
+                format!("{} of at most {most} workloads of policy {policy} are being replaced", self.under_way);
             return Some(Waiting::for_event(Reason::MaxConcurrent, message));
         }
         let warm = self.warm.filter(|warm| *warm > now && !warmup.is_zero())?;
@@ -68,7 +71,8 @@ impl Wave {
             }
             let (percent, delay) = (checkpoint.percent, checkpoint.delay);
             if under_way > 0 {
-                let message = format!("policy {policy} pauses at {percent} %: {under_way} of {share} are not available yet");
+                let message =
+                    format!("policy {policy} pauses at {percent} %: {under_way} of {share} are not available yet");
                 return Some(Waiting::for_event(Reason::Checkpoint, message));
             }
             let until = super::after(self.last.unwrap_or(now), delay);

@@ -97,7 +97,8 @@ mod tests {
     #[test]
     fn what_is_written_is_read_back() {
         let since = Timestamp::UNIX_EPOCH;
-        let objects = vec![object(ConfigKind::ConfigMap, "app.v1", &["a", "b.yaml"]), object(ConfigKind::Secret, "db", &[])];
+        let objects =
+            vec![object(ConfigKind::ConfigMap, "app.v1", &["a", "b.yaml"]), object(ConfigKind::Secret, "db", &[])];
         let cause = Cause { objects, returned_since: Some(since) };
         let text = "ConfigMap app.v1 (a, b.yaml); Secret db; back as before 1970-01-01T00:00:00Z";
         assert_eq!(cause.to_string(), text);

@@ -104,7 +104,8 @@ impl Gate<'_> {
         let until = after(since, self.track.merged.progress_deadline);
         (self.now < until).then(|| {
             let manager = self.rollout.writer.as_ref().map_or("somebody", |writer| &*writer.manager);
-            let message = format!("a rollout that {manager} began is under way; it is waited for until {until} at most");
+            let message =
+                format!("a rollout that {manager} began is under way; it is waited for until {until} at most");
             Waiting::until(Reason::AnothersRollout, until, message)
         })
     }
@@ -133,16 +134,19 @@ impl Gate<'_> {
     }
 
     fn interval(&self) -> Option<Waiting> {
-        let least = self.track.merged.min_interval;
-        let last = self.track.rolled.or(self.rollout.rolled)?.min(self.now);
-        let until = after(last, least);
+        let rolled = self.track.rolled.or(self.rollout.rolled)?.min(self.now);
+        let until = after(rolled, self.track.merged.min_interval);
         (self.now < until).then(|| {
-            Waiting::until(Reason::MinInterval, until, format!("its pods were replaced at {last}; next at {until}"))
+            Waiting::until(Reason::MinInterval, until, format!("its pods were replaced at {rolled}; next at {until}"))
         })
     }
 
     fn window(&self) -> Option<Waiting> {
         if self.supersedes {
+            return None;
+        }
+        // Whether it is open is known sooner than until when it is not.
+        if self.track.merged.windows.is_open(self.now) {
             return None;
         }
         match self.track.merged.windows.state(self.now) {
@@ -151,7 +155,8 @@ impl Gate<'_> {
                 Some(Waiting::until(Reason::Window, next, format!("the next window opens at {next}")))
             }
             WindowState::Closed { next: None } => {
-                Some(Waiting::for_event(Reason::Window, "no window opens within 400 days"))
+                let conflict = self.track.merged.conflict(self.now).map(|conflict| conflict.to_string());
+                Some(Waiting::for_event(Reason::Conflict, conflict.unwrap_or_default()))
             }
         }
     }

@@ -2,9 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::workload::rollout::{
-    BASELINE, CAUSE, DIFFERS_SINCE, RECORD_MANAGER, ROLLOUT_MANAGER, SOURCES, STAMP,
-};
+use crate::workload::rollout::{BASELINE, CAUSE, DIFFERS_SINCE, RECORD_MANAGER, ROLLOUT_MANAGER, SOURCES, STAMP};
 use crate::world::WorkloadKey;
 
 /// Which object, in the version that was decided on. Without either of uid and resourceVersion an apply could create what
@@ -89,7 +87,8 @@ impl Intent {
             }
             Self::Record { baseline, sources, differs_since, .. } => {
                 let values = [(BASELINE, baseline), (SOURCES, sources), (DIFFERS_SINCE, differs_since)];
-                let written = values.into_iter().filter_map(|(name, value)| Some((name.to_owned(), json!(value.as_ref()?))));
+                let written =
+                    values.into_iter().filter_map(|(name, value)| Some((name.to_owned(), json!(value.as_ref()?))));
                 metadata["annotations"] = Value::Object(written.collect());
             }
         }
@@ -122,7 +121,13 @@ mod tests {
             name: "web".to_owned(),
         };
         let template_pointers = pointers.iter().map(|pointer| Box::from(*pointer)).collect();
-        Target { key, resource: "deployments".to_owned(), uid: "u".to_owned(), resource_version: "7".to_owned(), template_pointers }
+        Target {
+            key,
+            resource: "deployments".to_owned(),
+            uid: "u".to_owned(),
+            resource_version: "7".to_owned(),
+            template_pointers,
+        }
     }
 
     #[test]
@@ -147,7 +152,8 @@ mod tests {
     #[test]
     fn a_record_is_metadata_alone() {
         let baseline = Some("-:d".to_owned());
-        let record = Intent::Record { target: target(&["/spec/template"]), baseline, sources: None, differs_since: None };
+        let record =
+            Intent::Record { target: target(&["/spec/template"]), baseline, sources: None, differs_since: None };
         let manifest = record.manifest();
         assert_eq!(manifest["metadata"]["annotations"], json!({"immutable.dev/config-baseline": "-:d"}));
         assert_eq!(manifest.get("spec"), None);

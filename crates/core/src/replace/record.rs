@@ -1,6 +1,7 @@
 //! What a workload's pods were started with, as its annotations say it.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
@@ -80,7 +81,7 @@ impl Sources {
     pub(super) fn write(&self) -> String {
         let mut text = self.of.clone();
         for ((kind, name), short) in self.objects.iter().take(MOST_SOURCES) {
-            text.push_str(&format!(" {}/{name}={short}", kind.name()));
+            let _ = write!(text, " {}/{name}={short}", kind.name());
         }
         text
     }

@@ -6,13 +6,16 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::merge::{Merged, merge};
-use super::settings::OnConfigChange;
+use super::settings::{Compatibility, OnConfigChange};
+use super::snapshot::id_of;
 use super::waiting::{Reason, Waiting};
 use crate::policy::{Policy, PolicyId};
 use crate::references::{Dependency, dependencies};
+use crate::rules::ConfigKind;
+use crate::workload::reloader::ConfigObjects;
 use crate::workload::rollout::{Choice, Rollout};
-use crate::workload::Workload;
-use crate::world::{Content, Object, WorkloadKey, World};
+use crate::workload::{ConfigMarks, Reloader};
+use crate::world::{ConfigId, ConfigKey, Content, Known, Object, WorkloadKey, World};
 
 /// What the `replace` sections of the same policies come to is made once.
 pub(super) type MergedCache = HashMap<Vec<PolicyId>, Arc<Merged>>;
@@ -24,7 +27,10 @@ pub(super) enum Served {
     /// It is.
     Yes {
         merged: Arc<Merged>,
+        /// What of what its pods read counts.
         dependencies: Vec<Dependency>,
+        /// What must be known for that, beside what counts.
+        marked: Vec<ConfigId>,
         /// What keeps all of it from happening.
         held: Option<Waiting>,
     },
@@ -61,15 +67,25 @@ pub(super) fn served(
         _ => {}
     }
     let is_chosen = rollout.choice == Choice::Enabled || merged.on_config_change == OnConfigChange::Enabled;
-    let Some(dependencies) = counted(workload, &merged, is_chosen) else {
+    let reloader = rollout.reloader.as_deref().filter(|_| merged.compatibility.contains(&Compatibility::Reloader));
+    if !is_chosen && !reloader.is_some_and(Reloader::selects) {
         let message = if merged.policies.is_empty() {
             "no policy with spec.replace matches it; annotate it with immutable.dev/rollout=enabled"
         } else {
             "it has not opted in; annotate it with immutable.dev/rollout=enabled"
         };
         return Served::No(message.to_owned());
-    };
-    if dependencies.is_empty() {
+    }
+    let mut all = dependencies(workload);
+    all.retain(|dependency| merged.kinds.contains(&dependency.kind));
+    let mut marked = Vec::new();
+    if let Some(reloader) = reloader {
+        let namespace = &key.namespace;
+        marked.extend(all.iter().map(|dependency| id_of(dependency, namespace)));
+        all = reloader.dependencies(&all, &InNamespace { world, namespace }, is_chosen);
+        all.retain(|dependency| merged.kinds.contains(&dependency.kind));
+    }
+    if all.is_empty() && marked.is_empty() {
         return Served::No("its pods read no ConfigMap or Secret that counts".to_owned());
     }
     let suspended = matching.iter().find(|(_, policy)| policy.is_suspended(now));
@@ -78,17 +94,33 @@ pub(super) fn served(
         let message = format!("policy {id} is suspended until {}: {}", suspension.until, suspension.reason);
         Some(Waiting::until(Reason::Suspended, suspension.until, message))
     });
-    let conflict = || merged.conflict(now).map(|conflict| Waiting::for_event(Reason::Conflict, conflict.to_string()));
+    // Windows that are never open are found where it is asked whether one is.
+    let conflict = || {
+        merged
+            .conflict(now)
+            .filter(|_| merged.kinds.is_empty())
+            .map(|conflict| Waiting::for_event(Reason::Conflict, conflict.to_string()))
+    };
     let held = suspended.or_else(conflict);
-    Served::Yes { merged, dependencies, held }
+    Served::Yes { merged, dependencies: all, marked, held }
 }
 
-/// What of what the pods read counts; none where the workload has not been chosen.
-fn counted(workload: &Workload, merged: &Merged, is_chosen: bool) -> Option<Vec<Dependency>> {
-    if !is_chosen {
-        return None;
+/// What Reloader's annotations are asked about.
+struct InNamespace<'a> {
+    world: &'a World,
+    namespace: &'a str,
+}
+
+impl ConfigObjects for InNamespace<'_> {
+    fn marks(&self, kind: ConfigKind, name: &str) -> Option<ConfigMarks> {
+        let key = ConfigKey { namespace: self.namespace.to_owned(), name: name.to_owned() };
+        match self.world.contents().get(&ConfigId { kind, key }) {
+            Known::Present(object) => Some(object.marks),
+            Known::Unknown | Known::Unreadable(_) | Known::Absent => None,
+        }
     }
-    let mut all = dependencies(workload);
-    all.retain(|dependency| merged.kinds.contains(&dependency.kind));
-    Some(all)
+
+    fn names(&self, kind: ConfigKind) -> impl Iterator<Item = &str> {
+        self.world.contents().names(kind, self.namespace)
+    }
 }

@@ -8,8 +8,10 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::after;
 use super::cause::{Cause, ChangedObject};
 use super::merge::Merged;
+use super::planner::{FIRST_RETRY, LAST_RETRY};
 use super::record::{self, Recorded, RecordedBy, read_differs_since, recorded, recorded_before};
 use super::snapshot::{Now, Snapshot, id_of};
 use super::waiting::Waiting;
@@ -25,6 +27,8 @@ pub(super) struct Track {
     pub merged: Arc<Merged>,
     /// What its pods read.
     pub dependencies: Vec<Dependency>,
+    /// What decides which of it counts.
+    pub marked: Vec<ConfigId>,
     /// The template as it was last seen: a hash of it without what is ours, and its stamp.
     pub template: (u64, Option<Box<str>>),
     /// What the content is, as it was last seen.
@@ -65,6 +69,8 @@ pub(super) struct Track {
     pub adopts: bool,
     /// Whether it reads other objects than at the last look.
     pub is_other: bool,
+    /// Whether its waiting has been looked at since it is a long one.
+    pub is_noted: bool,
 }
 
 /// How far a write is.
@@ -122,21 +128,17 @@ const MOST_MANAGERS: usize = 8;
 const NOTED_AFTER: SignedDuration = SignedDuration::from_secs(30);
 
 impl Track {
-    pub(super) fn new(
-        uid: &str,
-        merged: Arc<Merged>,
-        dependencies: Vec<Dependency>,
-        rollout: &Rollout,
-        now: Timestamp,
-    ) -> Self {
+    pub(super) fn new(uid: &str, merged: Arc<Merged>, rollout: &Rollout, now: Timestamp) -> Self {
         let writer = rollout.writer.as_ref().map(|writer| writer.time);
         let is_ours = rollout.rolled.is_some_and(|rolled| writer.is_none_or(|writer| writer <= rolled));
         // Whose rollout is under way at the first look can only be told by who wrote last.
-        let foreign_since = (rollout.progress == Progress::UnderWay && !is_ours).then(|| writer.unwrap_or(now).min(now));
+        let foreign_since =
+            (rollout.progress == Progress::UnderWay && !is_ours).then(|| writer.unwrap_or(now).min(now));
         Self {
             uid: uid.to_owned(),
             merged,
-            dependencies,
+            dependencies: Vec::new(),
+            marked: Vec::new(),
             template: (rollout.template, rollout.stamp.clone()),
             current: None,
             recorded: None,
@@ -158,17 +160,44 @@ impl Track {
             attempts: 0,
             adopts: false,
             is_other: false,
+            is_noted: false,
         }
     }
 
-    /// The objects that it reads, in its namespace.
+    /// The objects that must be known of it, in its namespace.
     pub(super) fn ids(&self, namespace: &str) -> BTreeSet<ConfigId> {
-        self.dependencies.iter().map(|dependency| id_of(dependency, namespace)).collect()
+        let dependencies = self.dependencies.iter().map(|dependency| id_of(dependency, namespace));
+        dependencies.chain(self.marked.iter().cloned()).collect()
     }
 
-    /// Whether it has just become available again, and others may wait for that.
-    pub(super) fn warms(&self) -> bool {
-        self.available.is_some() && !self.merged.warmup.is_zero()
+    /// Until when others wait because it has just become available again.
+    pub(super) fn warm(&self, now: Timestamp) -> Option<Timestamp> {
+        let warm = after(self.available.filter(|_| self.state == State::UpToDate)?, self.merged.warmup);
+        (now < warm).then_some(warm)
+    }
+
+    /// When time alone changes something of it.
+    pub(super) fn timer(&self) -> Option<Timestamp> {
+        match (&self.state, self.available) {
+            (State::Rolling, _) => self.rolled.map(|rolled| after(rolled, self.merged.progress_deadline)),
+            (State::UpToDate, Some(available)) => Some(after(available, self.merged.warmup)),
+            (State::Pending(_), _) if !self.is_noted => self.seen.map(|(first, _)| after(first, NOTED_AFTER)),
+            _ => None,
+        }
+    }
+
+    /// Whether it must be looked at though nothing was heard of it.
+    pub(super) fn is_due(&self, now: Timestamp) -> bool {
+        matches!(self.write, Write::Taken { .. } | Write::Outdated { .. })
+            || self.timer().is_some_and(|timer| timer <= now)
+    }
+
+    /// A write has failed, and this was said.
+    pub(super) fn fail(&mut self, message: &str, now: Timestamp) {
+        let factor = 2_i32.saturating_pow(self.attempts.min(16));
+        self.attempts = self.attempts.saturating_add(1);
+        let until = after(now, FIRST_RETRY.saturating_mul(factor).min(LAST_RETRY));
+        self.write = Write::Failed { attempts: self.attempts, until, message: message.to_owned() };
     }
 
     /// Whether the operator's own replacement is under way or has failed.
@@ -211,11 +240,7 @@ impl Track {
         self.note_content(view, found, &before, other_dependencies);
         self.record = None;
         let differs = before.digest != found.snapshot.digest;
-        self.state = if differs {
-            self.differing(view, found, &mut before)
-        } else {
-            self.equal(view, &before, by)
-        };
+        self.state = if differs { self.differing(view, found, &mut before) } else { self.equal(view, &before, by) };
         self.recorded = Some(before);
         self.current = Some(found.snapshot.clone());
         self.want_record(view, by);
@@ -236,7 +261,8 @@ impl Track {
             _ => {}
         }
         // Another replica may have led, and an answer may have been lost.
-        let is_ours = now.0 == expected.0 && now.1.is_some() && (now.1 == self.tried || now.1.as_deref() == Some(current));
+        let is_ours =
+            now.0 == expected.0 && now.1.is_some() && (now.1 == self.tried || now.1.as_deref() == Some(current));
         if now != expected && !is_ours {
             self.foreign_since = Some(view.now);
             if expected.1.is_some() && expected.1 != now.1 && self.reverts.len() < MOST_MANAGERS {
@@ -275,17 +301,13 @@ impl Track {
                 if let Some(known) = known.filter(comparable) {
                     return (known, None);
                 }
-                match recorded_before(view.rollout, &now.digest) {
-                    Some(digest) => {
-                        let sources = view.rollout.sources.as_deref().and_then(record::Sources::read);
-                        (Snapshot::recorded(digest, sources), None)
-                    }
-                    // Seen for the first time, or recorded in a way that cannot be compared: never a reason to replace.
-                    None => {
-                        self.trusted = Some(self.template.clone());
-                        (now.clone(), None)
-                    }
+                if let Some(digest) = recorded_before(view.rollout, &now.digest) {
+                    let sources = view.rollout.sources.as_deref().and_then(record::Sources::read);
+                    return (Snapshot::recorded(digest, sources), None);
                 }
+                // Seen for the first time, or recorded in a way that cannot be compared: never a reason to replace.
+                self.trusted = Some(self.template.clone());
+                (now.clone(), None)
             }
         }
     }
@@ -418,14 +440,15 @@ impl Track {
     /// Compares what stands on the metadata with what must stand there.
     fn want_record(&mut self, view: &View<'_>, by: Option<RecordedBy>) {
         let (Some(recorded), rollout) = (&self.recorded, view.rollout) else { return };
-        // Where pods may be older than what is recorded, nothing is said of them.
-        if self.trusted.as_ref() != Some(&self.template) {
+        // Where pods may be older than what is recorded, nothing is said of them; nor where they read nothing that counts.
+        if self.dependencies.is_empty() || self.trusted.as_ref() != Some(&self.template) {
             return;
         }
         let stamp = rollout.stamp.as_deref();
         let is_stamped = by == Some(RecordedBy::Stamp) && stamp == Some(recorded.digest.to_string().as_str());
         let baseline = (!is_stamped).then(|| record::baseline(stamp, &recorded.digest));
         let is_long = self.seen.is_some_and(|(first, _)| view.now.duration_since(first) >= NOTED_AFTER);
+        self.is_noted = is_long;
         let noted = read_differs_since(rollout, &recorded.digest);
         let differs_since = match (&self.state, self.differs_since) {
             (State::Pending(_), Some(since)) if is_long || noted.is_some() => {
@@ -445,6 +468,7 @@ impl Track {
 /// Where nobody knows which of them changed.
 fn cause_of_all(snapshot: &Snapshot) -> Cause {
     let named = snapshot.parts.keys();
-    let objects = named.map(|(kind, name)| ChangedObject { kind: *kind, name: name.to_string(), keys: BTreeSet::new() });
+    let objects =
+        named.map(|(kind, name)| ChangedObject { kind: *kind, name: name.to_string(), keys: BTreeSet::new() });
     Cause { objects: objects.collect(), returned_since: None }
 }

@@ -54,7 +54,16 @@ fn deployment(images: &[String]) -> (WorkloadKey, Object) {
     let workload = Workload::read(&manifest, "apps/v1", "Deployment", &[]).unwrap().unwrap();
     let kind = WorkloadKind::BuiltIn(Kind::Deployment);
     let key = WorkloadKey { kind, namespace: "shop".to_owned(), name: "web".to_owned() };
-    (key, Object { uid: UID.to_owned(), controller: None, content: Content::Known(Box::new(workload)), rollout: None, pod: None })
+    (
+        key,
+        Object {
+            uid: UID.to_owned(),
+            controller: None,
+            content: Content::Known(Box::new(workload)),
+            rollout: None,
+            pod: None,
+        },
+    )
 }
 
 fn report_of(rules: &Value, exceptions: &InEffect, images: &[String]) -> Option<Report> {

@@ -49,7 +49,16 @@ fn object(kind: Kind, name: &str, uid: u8, controller: Option<u8>, image: &str) 
     let namespace = if uid.is_multiple_of(2) { "shop" } else { "web" };
     let key = WorkloadKey { kind: WorkloadKind::BuiltIn(kind), namespace: namespace.to_owned(), name: name.to_owned() };
     let controller = controller.map(|uid| uid.to_string());
-    (key, Object { uid: uid.to_string(), controller, content: Content::Known(Box::new(workload)), rollout: None, pod: None })
+    (
+        key,
+        Object {
+            uid: uid.to_string(),
+            controller,
+            content: Content::Known(Box::new(workload)),
+            rollout: None,
+            pod: None,
+        },
+    )
 }
 
 fn facts(env: &str) -> NamespaceFacts {

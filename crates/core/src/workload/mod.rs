@@ -4,7 +4,7 @@ mod defaults;
 mod kind;
 mod pod_facts;
 mod pod_spec;
-mod reloader;
+pub mod reloader;
 pub mod rollout;
 mod strategy;
 mod tree;

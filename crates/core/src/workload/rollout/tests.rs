@@ -65,6 +65,7 @@ fn time(text: &str) -> Timestamp {
 fn a_deployment_is_read() {
     let rollout = read(&deployment());
     let expected = Rollout {
+        reloader: None,
         resource_version: "81237".into(),
         choice: Choice::Enabled,
         stamp: Some("v1.k1.bb".into()),
