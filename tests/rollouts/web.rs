@@ -80,12 +80,15 @@ impl<'p> Web<'p> {
     /// Waits until its record says that its pods read what is current, and all of them are available. What is current is
     /// what the operator records for a workload that is new.
     pub(crate) async fn reads_what_is_current(&self) -> Result<Value> {
+        // What was edited a moment ago must have been read.
+        self.place.quiet().await?;
         let name = format!("twin-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         let mut twin = deployment(&name, 0, self.manifest["spec"]["template"]["spec"].clone());
         // Whatever the policy says.
         twin["metadata"]["annotations"] = json!({"immutable.dev/rollout": "enabled"});
-        let twin = Self::create(self.place, twin).await?.recorded().await?;
-        let current = recorded_digest(&twin).context("the twin has no record")?;
+        let twin = Self::create(self.place, twin).await?;
+        let current = recorded_digest(&twin.recorded().await?).context("the twin has no record")?;
+        self.place.delete(twin.manifest()).await?;
         self.becomes("recorded as current", |stored| {
             is_complete(stored) && recorded_digest(stored).as_deref() == Some(current.as_str())
         })
