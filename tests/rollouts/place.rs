@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::{core::v1::Pod, events::v1::Event};
 use kube::{
     Api, ResourceExt,
     api::{ListParams, Patch},
@@ -191,6 +191,22 @@ impl<'c> Place<'c> {
             .await?;
         }
         Ok(())
+    }
+
+    /// Waits until an Event tells that the pods of a workload are not replaced for this reason, and returns its words.
+    pub(crate) async fn told(&self, name: &str, reason: &str) -> Result<String> {
+        let events: Api<Event> = Api::namespaced(self.namespace.client(), self.namespace.name());
+        wait_until(&format!("{name} to be told {reason}"), GENEROUS, async || {
+            let events = events.list(&ListParams::default()).await?.items;
+            let of = |event: &&Event| {
+                event.regarding.as_ref().is_some_and(|regarding| regarding.name.as_deref() == Some(name))
+            };
+            let of: Vec<&Event> = events.iter().filter(of).collect();
+            let told = of.iter().find(|event| event.reason.as_deref() == Some(reason));
+            let told = told.with_context(|| format!("told: {:?}", of.iter().map(|event| &event.note).collect::<Vec<_>>()))?;
+            Ok(told.note.clone().unwrap_or_default())
+        })
+        .await
     }
 
     /// The uids of the pods of `app=NAME` that are not being deleted, with the second in which each was created.
