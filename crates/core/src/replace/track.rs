@@ -67,6 +67,9 @@ pub(super) struct Track {
     pub attempts: u32,
     /// Whether its pods are taken to read what is current at the next look, whatever is recorded.
     pub adopts: bool,
+    /// The stamp and the baseline about which more is known than they say: until they are written anew, what is recorded
+    /// is what is remembered.
+    pub overruled: Option<(Option<Box<str>>, Option<Box<str>>)>,
     /// Whether it reads other objects than at the last look.
     pub is_other: bool,
     /// Whether its waiting has been looked at since it is a long one.
@@ -159,6 +162,7 @@ impl Track {
             tried: None,
             attempts: 0,
             adopts: false,
+            overruled: None,
             is_other: false,
             is_noted: false,
         }
@@ -241,6 +245,11 @@ impl Track {
         self.record = None;
         let differs = before.digest != found.snapshot.digest;
         self.state = if differs { self.differing(view, found, &mut before) } else { self.equal(view, &before, by) };
+        // What is known better than it is written must outlast every look until it is written.
+        self.overruled = match recorded(view.rollout, &before.digest) {
+            Recorded::Content(digest, _) if digest != before.digest => Some(written(view.rollout)),
+            _ => None,
+        };
         self.recorded = Some(before);
         self.current = Some(found.snapshot.clone());
         self.want_record(view, by);
@@ -284,8 +293,13 @@ impl Track {
             self.trusted = Some(self.template.clone());
             return (now.clone(), None);
         }
-        let known = self.recorded.take();
         let comparable = |snapshot: &Snapshot| snapshot.digest.is_comparable(&now.digest);
+        let known = self.recorded.take();
+        if self.overruled.take().is_some_and(|overruled| overruled == written(view.rollout))
+            && let Some(known) = known.clone().filter(comparable)
+        {
+            return (known, None);
+        }
         match recorded(view.rollout, &now.digest) {
             Recorded::Content(digest, by) => {
                 self.trusted = Some(self.template.clone());
@@ -463,6 +477,11 @@ impl Track {
         let sources = baseline.is_some().then(|| recorded.sources().write());
         self.record = (!is_written).then_some(Wanted { baseline, sources, differs_since });
     }
+}
+
+/// The stamp and the baseline of a workload.
+fn written(rollout: &Rollout) -> (Option<Box<str>>, Option<Box<str>>) {
+    (rollout.stamp.clone(), rollout.baseline.clone())
 }
 
 /// Where nobody knows which of them changed.
