@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::after;
 use super::cause::{Cause, ChangedObject};
 use super::merge::Merged;
 use super::record::{self, Recorded, RecordedBy, read_differs_since, recorded, recorded_before};
@@ -120,6 +121,9 @@ pub(super) struct View<'a> {
 
 /// How many managers are remembered that take back what was written.
 const MOST_MANAGERS: usize = 8;
+/// How long a kubelet goes on giving new pods what it knows of an object: where it does not watch, a minute
+/// (`GetObjectTTLFromNodeFunc` and `defaultTTL` of pkg/kubelet/util/manager/cache_based_manager.go).
+const KEPT_BY_KUBELETS: SignedDuration = SignedDuration::from_mins(1);
 /// How long a change waits before it is noted on the object since when it does.
 const NOTED_AFTER: SignedDuration = SignedDuration::from_secs(30);
 
@@ -294,12 +298,11 @@ impl Track {
             Some(last) if last.digest == now.digest => {}
             Some(last) if !other_dependencies || differs => {
                 let changed = last.changed(now, &self.dependencies);
-                let written = changed.keys().filter_map(|name| found.written.get(name)).max();
-                // The later of both: what is older than either may have read what was before.
-                let at = written.map_or(view.now, |written| view.now.max(*written));
-                self.changed = Some(at);
+                let written: Option<Vec<Timestamp>> = changed.keys().map(|name| found.written.get(name).copied()).collect();
+                let written = written.unwrap_or_default();
+                self.changed = Some(read_by_all(view.now, written.iter().max().copied()));
                 if differs {
-                    let began = written.map_or(view.now, |written| view.now.min(*written));
+                    let began = written.iter().min().map_or(view.now, |written| view.now.min(*written));
                     self.differs_since = self.differs_since.or(Some(began));
                     self.seen = Some((self.seen.map_or(view.now, |(first, _)| first), view.now));
                     self.reverts.clear();
@@ -307,8 +310,8 @@ impl Track {
             }
             Some(_) => {}
             None if differs => {
-                // It changed while nobody looked, and nobody knows when: every pod that is there may be older.
-                self.changed = Some(view.now.max(found.last_written().unwrap_or(view.now)));
+                // It changed while nobody looked, and not after everything was last written.
+                self.changed = Some(read_by_all(view.now, found.last_written()));
                 let noted = read_differs_since(view.rollout, &before.digest).map(|since| since.min(view.now));
                 self.differs_since = noted.or(Some(view.now));
                 self.seen = Some((view.now, view.now));
@@ -436,6 +439,12 @@ impl Track {
         let sources = baseline.is_some().then(|| recorded.sources().write());
         self.record = (!is_written).then_some(Wanted { baseline, sources, differs_since });
     }
+}
+
+/// From when on every new pod has read what was written then. Where nobody noted when it was written, that is now; and the
+/// kubelet may be behind as long as the operator was, but not for longer than it keeps anything.
+fn read_by_all(now: Timestamp, written: Option<Timestamp>) -> Timestamp {
+    written.map_or(now, |written| now.min(after(written, KEPT_BY_KUBELETS)).max(written))
 }
 
 /// Where nobody knows which of them changed.
