@@ -40,6 +40,9 @@ pub(super) struct Track {
     pub differs_since: Option<Timestamp>,
     /// When the content last changed, as the API server tells time: a pod made before may have read the old one.
     pub changed: Option<Timestamp>,
+    /// From when to when pods were made that a rollout of ours, which is not done, replaces: who takes it back brings them
+    /// back.
+    pub left_over: Option<(Timestamp, Timestamp)>,
     /// When a change was first and last seen that is not replaced yet.
     pub seen: Option<(Timestamp, Timestamp)>,
     /// Since when a template of somebody else is under way.
@@ -145,6 +148,7 @@ impl Track {
             trusted: None,
             differs_since: None,
             changed: None,
+            left_over: None,
             seen: None,
             foreign_since,
             rolled: None,
@@ -189,6 +193,9 @@ impl Track {
         self.cause = Some(cause);
         self.record = None;
         self.state = State::Rolling;
+        if let Some(since) = self.differs_since {
+            self.left_over = Some((since, self.changed.map_or(now, |changed| changed.max(now))));
+        }
         self.forget_change();
     }
 
@@ -239,6 +246,10 @@ impl Track {
             now.0 == expected.0 && now.1.is_some() && (now.1 == self.tried || now.1.as_deref() == Some(current));
         if now != expected && !is_ours {
             self.foreign_since = Some(view.now);
+            if let Some((since, until)) = self.left_over.take() {
+                self.differs_since = Some(self.differs_since.map_or(since, |known| known.min(since)));
+                self.changed = Some(self.changed.map_or(until, |known| known.max(until)));
+            }
             if expected.1.is_some() && expected.1 != now.1 && self.reverts.len() < MOST_MANAGERS {
                 let manager = view.rollout.writer.as_ref().map_or("unknown", |writer| &*writer.manager);
                 *self.reverts.entry(manager.into()).or_default() += 1;
@@ -397,6 +408,7 @@ impl Track {
                 if was_rolling {
                     self.available = Some(view.now);
                 }
+                self.left_over = None;
                 State::UpToDate
             }
             (Progress::Failed, Some(_)) if is_ours => State::Failed,
