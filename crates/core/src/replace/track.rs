@@ -343,8 +343,9 @@ impl Track {
         let is_old = |created: i64| changed.is_none_or(|changed| created <= changed.as_second());
         if alive.peek().is_some() && !alive.any(|(_, pod)| is_old(pod.created)) {
             // Every pod was made after the change, by a deploy or by chance: there is nothing to replace.
+            // Until that is recorded the change is remembered: what is recorded may return.
             *before = found.snapshot.clone();
-            self.forget_change();
+            self.seen = None;
             self.trusted = Some(self.template.clone());
             return self.progress(view, None);
         }

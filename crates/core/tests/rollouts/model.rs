@@ -335,7 +335,10 @@ impl Model {
     /// Some pod that the operator may know of has read something else than it is to read now.
     fn check_cause(&self, operator: usize, uid: &str, stamp: &str) {
         let Some(workload) = self.cluster.workloads.values().find(|workload| workload.uid == uid) else { return };
-        let changed = self.cluster.changed.get(uid).copied().unwrap_or(0);
+        // All that is noted of an object is when any key was last written.
+        let configs = workload.template.references.iter().filter_map(|reference| self.cluster.configs.get(&reference.config));
+        let written = configs.map(|config| config.written).max().unwrap_or(0);
+        let changed = self.cluster.changed.get(uid).copied().unwrap_or(0).max(written);
         // Where there is no pod, none is replaced.
         if self.has_jumped || workload.pods.is_empty() {
             return;
