@@ -194,7 +194,7 @@ impl Track {
         self.record = None;
         self.state = State::Rolling;
         if let Some(since) = self.differs_since {
-            self.left_over = Some((since, self.changed.map_or(now, |changed| changed.max(now))));
+            self.left_over = Some((since, self.changed.unwrap_or(now)));
         }
         self.forget_change();
     }

@@ -89,7 +89,7 @@ fn explore(setup: &Setup, ops: &[Op]) -> Model {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 20_000, ..ProptestConfig::with_cases(1000) })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 20_000, ..ProptestConfig::with_cases(6000) })]
 
     #[test]
     fn in_the_end_every_pod_reads_what_is_current(

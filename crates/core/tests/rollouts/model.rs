@@ -214,7 +214,12 @@ impl Model {
                 let name = self.name_of(workload);
                 let before = self.cluster.delete(&name).unwrap();
                 self.cluster.create(before.kind, &name, &before.template.references, before.replicas);
-                self.cluster.workloads.get_mut(&name).unwrap().replacing = before.replacing;
+                let workload = self.cluster.workloads.get_mut(&name).unwrap();
+                workload.replacing = before.replacing;
+                // The operator may not know yet what its predecessor's pods were to be replaced for.
+                if self.cluster.owed.contains(&before.uid) {
+                    self.cluster.owed.insert(workload.uid.clone());
+                }
             }
             Op::Annotate { workload } => {
                 let name = self.name_of(workload);
