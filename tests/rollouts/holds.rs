@@ -39,9 +39,7 @@ async fn what_a_person_replaces_and_what_runs_to_its_end_is_untouched() -> Resul
     pod["restartPolicy"] = json!("Never");
     let job = json!({"template": {"spec": pod}});
     let bare = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "bare"}, "spec": pod});
-    let batch = |kind: &str, spec: Value| {
-        json!({"apiVersion": "batch/v1", "kind": kind, "metadata": {"name": "job"}, "spec": spec})
-    };
+    let batch = |kind: &str, spec: Value| json!({"apiVersion": "batch/v1", "kind": kind, "metadata": {"name": "job"}, "spec": spec});
     let cron = batch("CronJob", json!({"schedule": "0 0 1 1 *", "jobTemplate": {"spec": job}}));
     let untouched = [bare, batch("Job", job), cron];
     for object in &untouched {

@@ -203,7 +203,8 @@ impl<'c> Place<'c> {
             };
             let of: Vec<&Event> = events.iter().filter(of).collect();
             let told = of.iter().find(|event| event.reason.as_deref() == Some(reason));
-            let told = told.with_context(|| format!("told: {:?}", of.iter().map(|event| &event.note).collect::<Vec<_>>()))?;
+            let told =
+                told.with_context(|| format!("told: {:?}", of.iter().map(|event| &event.note).collect::<Vec<_>>()))?;
             Ok(told.note.clone().unwrap_or_default())
         })
         .await

@@ -89,7 +89,8 @@ async fn a_leader_killed_or_frozen_half_way_leaves_each_replaced_exactly_once() 
     successor?;
     each_was_replaced(&place, 2).await?;
     let conflicts = place.written().await?;
-    let conflicts = conflicts.iter().filter(|written| written.manager == ROLLOUT_MANAGER && written.code == 409).count();
+    let conflicts =
+        conflicts.iter().filter(|written| written.manager == ROLLOUT_MANAGER && written.code == 409).count();
     eprintln!("MEASURED {conflicts} rollouts were refused as outdated");
     Ok(())
 }
