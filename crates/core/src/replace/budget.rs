@@ -73,7 +73,10 @@ impl Wave {
                     format!("policy {policy} pauses at {percent} %: {under_way} of {share} are not available yet");
                 return Some(Waiting::for_event(Reason::Checkpoint, message));
             }
-            let until = super::after(self.last.unwrap_or(now), delay);
+            // Where the clock was set back it is not waited for the past to come again.
+            let last = self.last.get_or_insert(now);
+            *last = (*last).min(now);
+            let until = super::after(*last, delay);
             if now < until {
                 let message = format!("policy {policy} pauses at {percent} % of {total} workloads, until {until}");
                 return Some(Waiting::until(Reason::Checkpoint, until, message));

@@ -17,7 +17,7 @@ use super::intent::{Intent, Target};
 use super::served::{MergedCache, Served, served};
 use super::settings::OnFailure;
 use super::snapshot::{id_of, look};
-use super::track::{State, Track, View, Write};
+use super::track::{LAST_RETRY, OUTDATED, State, Track, View, Write};
 use super::waiting::{Reason, Waiting};
 use crate::policy::PolicyId;
 use crate::references::Dependency;
@@ -28,11 +28,8 @@ use crate::world::{ConfigId, Known, Touched, WorkloadKey, World};
 
 /// How many records are handed out in any second: each raises the generation and is copied to a ReplicaSet.
 const RECORDS_A_SECOND: usize = 20;
-/// How long a write that was outdated waits for the newer version, if no event brings it.
-const OUTDATED: SignedDuration = SignedDuration::from_secs(5);
-/// The first and the longest time between two attempts.
+/// The first time between two attempts.
 const FIRST_RETRY: SignedDuration = SignedDuration::from_secs(1);
-const LAST_RETRY: SignedDuration = SignedDuration::from_mins(5);
 /// How many changed workloads wait at most before nobody is told which.
 const SECOND: SignedDuration = SignedDuration::from_secs(1);
 
@@ -247,11 +244,11 @@ impl Planner {
                 track.found = Some(found);
             }
         }
-        self.sort(&key);
+        self.sort(&key, now);
     }
 
     /// Puts a workload among those of its state.
-    fn sort(&mut self, key: &Arc<WorkloadKey>) {
+    fn sort(&mut self, key: &Arc<WorkloadKey>, now: Timestamp) {
         let Some(track) = self.tracks.get(key) else { return };
         let put = |set: &mut BTreeSet<Arc<WorkloadKey>>, belongs: bool| {
             if belongs {
@@ -262,7 +259,7 @@ impl Planner {
         };
         let is_taken = matches!(&track.write, Write::Taken { stamp: Some(_), .. });
         put(&mut self.pending, matches!(track.state, State::Pending(_) | State::Unknown(_)));
-        put(&mut self.rolling, track.state == State::Rolling || is_taken || track.warms());
+        put(&mut self.rolling, track.state == State::Rolling || is_taken || track.warm(now).is_some());
         put(&mut self.failed, track.state == State::Failed);
         put(&mut self.unrecorded, track.record.is_some());
         if !self.pending.contains(key) {
@@ -333,8 +330,9 @@ impl Planner {
         }
         for key in &self.rolling {
             let Some(track) = self.tracks.get(key) else { continue };
-            soonest(&mut step.next, track.rolled.map(|rolled| after(rolled, track.merged.progress_deadline)));
-            soonest(&mut step.next, track.available.map(|available| after(available, track.merged.warmup)));
+            let overdue = track.rolled.map(|rolled| after(rolled, track.merged.progress_deadline));
+            soonest(&mut step.next, overdue.filter(|overdue| *overdue > now));
+            soonest(&mut step.next, track.warm(now));
         }
         step.next = step.next.filter(|next| *next > now).or(step.next.map(|_| after(now, SECOND)));
         self.waves.retain(|_, wave| !wave.begun.is_empty());
@@ -460,11 +458,11 @@ impl Planner {
             let Some(track) = self.tracks.get_mut(key) else { continue };
             let blocked = match &track.write {
                 Write::UnderWay | Write::Taken { .. } => true,
-                Write::Failed { until, .. } | Write::Outdated { until, .. } => {
-                    soonest(&mut step.next, Some(*until));
-                    now < *until
+                Write::Failed { .. } | Write::Outdated { .. } | Write::Idle => {
+                    let until = track.write.waits(now);
+                    soonest(&mut step.next, until);
+                    until.is_some()
                 }
-                Write::Idle => false,
             };
             let rollout = world.object(key).and_then(|object| object.rollout.as_deref());
             let (Some(rollout), Some(wanted), false) = (rollout, &track.record, blocked) else { continue };
@@ -522,7 +520,7 @@ impl Planner {
                 track.write = Write::Failed { attempts: track.attempts, until, message };
             }
         }
-        self.sort(&key);
+        self.sort(&key, now);
         begun
     }
 
@@ -532,13 +530,8 @@ impl Planner {
             let Some(track) = self.tracks.get(key) else { continue };
             for id in &track.merged.policies {
                 let budget: &mut Budget = budgets.entry(id.clone()).or_default();
-                match track.available {
-                    Some(available) if track.state == State::UpToDate => {
-                        let warm = after(available, track.merged.warmup);
-                        if warm > now {
-                            budget.warm = budget.warm.max(Some(warm));
-                        }
-                    }
+                match track.warm(now) {
+                    Some(warm) if track.state == State::UpToDate => budget.warm = budget.warm.max(Some(warm)),
                     _ => budget.under_way += 1,
                 }
             }

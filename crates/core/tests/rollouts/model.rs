@@ -356,7 +356,8 @@ impl Model {
         };
         let gone = self.cluster.gone.values().filter(|pod| pod.name.starts_with(&format!("{uid}-")));
         let is_stale = |pod: &Pod| {
-            pod.created.div_euclid(1000) <= read_by_all.div_euclid(1000) || is_stale(&self.cluster, workload, pod, stamp)
+            // One that is not ready may have waited, and reads when it starts.
+            !pod.available || pod.created.div_euclid(1000) <= read_by_all.div_euclid(1000) || is_stale(&self.cluster, workload, pod, stamp)
         };
         let is_known_to_be_gone = |pod: &&Pod| !self.knows(operator, pod);
         let any = workload.pods.iter().chain(gone.filter(|pod| !is_known_to_be_gone(pod))).any(is_stale);
