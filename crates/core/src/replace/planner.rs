@@ -240,8 +240,16 @@ impl Planner {
             Ok(found) => {
                 let has_deadline = key.kind.built_in() == Some(Kind::Deployment);
                 let view = View { world, object, rollout, key: digest_key, has_deadline, now };
+                let available = track.available;
                 track.look(&view, &found);
                 track.found = Some(found);
+                if track.available > available {
+                    for id in &track.merged.policies {
+                        if let Some(wave) = self.waves.get_mut(id) {
+                            wave.last = Some(now);
+                        }
+                    }
+                }
             }
         }
         self.sort(&key, now);
@@ -306,6 +314,10 @@ impl Planner {
     fn decide(&mut self, world: &World, now: Timestamp, acts: bool, step: &mut Step) {
         let mut budgets = self.budgets(now);
         let halted = self.halted(world);
+        let mut totals = BTreeMap::new();
+        for wave in self.waves.values_mut() {
+            wave.again(&self.pending);
+        }
         let mut order: Vec<(Option<Timestamp>, Arc<WorkloadKey>)> = self
             .pending
             .iter()
@@ -314,7 +326,7 @@ impl Planner {
         order.sort_unstable();
         for (_, key) in order {
             let Some(rollout) = world.object(&key).and_then(|object| object.rollout.as_deref()) else { continue };
-            match self.verdict(world, &key, rollout, &mut budgets, &halted, now) {
+            match self.verdict(world, &key, rollout, (&mut budgets, &mut totals, &halted), now) {
                 Err(Some(waiting)) => {
                     soonest(&mut step.next, waiting.until);
                     self.waiting.insert(key, waiting);
@@ -350,8 +362,7 @@ impl Planner {
         world: &World,
         key: &Arc<WorkloadKey>,
         rollout: &Rollout,
-        budgets: &mut Budgets,
-        halted: &BTreeMap<ConfigId, String>,
+        (budgets, totals, halted): (&mut Budgets, &mut BTreeMap<PolicyId, usize>, &BTreeMap<ConfigId, String>),
         now: Timestamp,
     ) -> Result<Cause, Option<Waiting>> {
         let Some(track) = self.tracks.get(key) else { return Err(None) };
@@ -395,21 +406,24 @@ impl Planner {
             if replace.checkpoints.is_empty() {
                 continue;
             }
-            let of_policy = |keys: &BTreeSet<Arc<WorkloadKey>>| {
-                let is_of = |key: &&Arc<WorkloadKey>| {
-                    self.tracks.get(*key).is_some_and(|track| track.merged.policies.contains(id))
-                };
-                keys.iter().filter(is_of).count()
-            };
-            let wave = self.waves.get(id).map_or(0, |wave| wave.begun.len());
-            let waiting = of_policy(&self.pending);
+            let total = totals.entry(id.clone()).or_insert_with(|| self.total_of(id));
             let under_way = budget.under_way;
             let wave_of = self.waves.entry(id.clone()).or_default();
-            if let Some(waiting) = wave_of.waits(id, &replace.checkpoints, (wave + waiting, under_way), now) {
+            if let Some(waiting) = wave_of.waits(id, &replace.checkpoints, (*total, under_way), now) {
                 return Err(Some(waiting));
             }
         }
         Ok(cause)
+    }
+
+    /// How many workloads of a policy have been replaced or wait, on the way through what is to be replaced.
+    fn total_of(&self, id: &PolicyId) -> usize {
+        let begun = self.waves.get(id).map(|wave| &wave.begun);
+        let waits = |key: &&Arc<WorkloadKey>| {
+            begun.is_none_or(|begun| !begun.contains(*key))
+                && self.tracks.get(*key).is_some_and(|track| track.merged.policies.contains(id))
+        };
+        begun.map_or(0, BTreeSet::len) + self.pending.iter().filter(waits).count()
     }
 
     fn flapping(&self, key: &WorkloadKey, track: &Track, cause: &Cause, now: Timestamp) -> Option<(String, Flapping)> {

@@ -233,6 +233,11 @@ impl Track {
         self.cause = Some(cause);
         self.record = None;
         self.state = State::Rolling;
+        self.leave_over(now);
+    }
+
+    /// What is older is being replaced.
+    fn leave_over(&mut self, now: Timestamp) {
         if let Some(since) = self.differs_since {
             self.left_over = Some((since, self.changed.unwrap_or(now)));
         }
@@ -295,6 +300,9 @@ impl Track {
                 let manager = view.rollout.writer.as_ref().map_or("unknown", |writer| &*writer.manager);
                 *self.reverts.entry(manager.into()).or_default() += 1;
             }
+        }
+        if is_ours && now != self.template {
+            self.leave_over(view.now);
         }
         self.template = now;
         let is_settled = view.rollout.progress != Progress::UnderWay;

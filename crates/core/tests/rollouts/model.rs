@@ -428,6 +428,16 @@ impl Model {
         self.operators[0].leads = true;
     }
 
+    /// The workloads whose pods are being replaced by us.
+    pub(crate) fn under_way(&self) -> Vec<&str> {
+        let is_under_way = |workload: &&Workload| {
+            let last = self.rolled.iter().rfind(|rolled| rolled.uid == workload.uid);
+            let has_stamp = last.is_some_and(|last| workload.template.annotations.get(STAMP) == Some(&last.stamp));
+            has_stamp && workload.progress(self.cluster.now) != Progress::Complete
+        };
+        self.cluster.workloads.values().filter(is_under_way).map(|workload| workload.name.as_str()).collect()
+    }
+
     /// Lets time pass until nothing happens any more.
     pub(crate) fn quiet(&mut self) {
         for round in 0..3000 {
