@@ -3,11 +3,14 @@
 mod catalogue;
 mod findings;
 mod posture;
+mod rollouts;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use immutable_core::replace::{Numbers, Reason};
+use immutable_core::rules::ConfigKind;
 use immutable_core::scan::Changes;
 use immutable_core::world::World;
 use jiff::Timestamp;
@@ -20,6 +23,8 @@ use catalogue::Catalogue;
 pub use catalogue::Described;
 use findings::Findings;
 use posture::Posture;
+use rollouts::Rollouts;
+pub use rollouts::{ReadResult, WriteResult};
 
 use crate::api::PolicyStatus;
 
@@ -35,7 +40,9 @@ pub enum LogFormat {
 
 /// Starts logging to stderr; `RUST_LOG` says how much, absent means information.
 pub fn start_logging(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,kube=warn"));
+    // The client quotes whole answers that it cannot parse, and an answer may be a Secret.
+    let usual = || EnvFilter::new("info,kube=warn,kube_client::client=error");
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| usual());
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
         LogFormat::Text => builder
@@ -65,6 +72,7 @@ struct Inner {
     scan_seconds: HistogramVec,
     scanned: IntCounter,
     reports: ReportMetrics,
+    rollouts: Rollouts,
     /// Held by who asks: what is shown is set then, and nobody else is to see half of it.
     asking: Mutex<()>,
 }
@@ -217,6 +225,7 @@ impl Metrics {
         registry.register(Box::new(native_objects.clone()))?;
         let findings = Findings::register(&mut registry)?;
         let posture = Posture::register(&mut registry)?;
+        let rollouts = Rollouts::register(&mut registry)?;
         // Memory, processor time, open files: read from /proc when asked.
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
@@ -234,6 +243,7 @@ impl Metrics {
             scan_seconds,
             scanned,
             reports,
+            rollouts,
             asking: Mutex::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -298,6 +308,46 @@ impl Metrics {
     pub fn report_write(&self, verb: &str, succeeded: bool) {
         let result = if succeeded { "success" } else { "error" };
         self.inner.reports.writes.with_label_values(&[verb, result]).inc();
+    }
+
+    /// What a write that replaces pods came to.
+    pub fn rollout(&self, result: WriteResult) {
+        self.inner.rollouts.rolled(result);
+    }
+
+    /// How long after the first sight of a change the API server took what replaces pods.
+    pub fn rollout_seconds(&self, since: Duration) {
+        self.inner.rollouts.took(since);
+    }
+
+    /// What a write of what pods were started with came to.
+    pub fn config_record(&self, result: WriteResult) {
+        self.inner.rollouts.recorded(result);
+    }
+
+    /// What a read of a ConfigMap or Secret came to.
+    pub fn config_read(&self, kind: ConfigKind, result: ReadResult) {
+        self.inner.rollouts.read(kind, result);
+    }
+
+    /// How many objects of a kind are known by what they hold.
+    pub fn config_objects(&self, kind: ConfigKind, count: usize) {
+        self.inner.rollouts.objects(kind, count);
+    }
+
+    /// A workload began to wait for more than a moment.
+    pub fn rollout_suppressed(&self, reason: Reason) {
+        self.inner.rollouts.suppressed(reason);
+    }
+
+    /// Events of rollouts were not told.
+    pub fn rollout_events_dropped(&self, count: usize) {
+        self.inner.rollouts.events_dropped(count);
+    }
+
+    /// Where all workloads stand whose pods are replaced when what they read changes.
+    pub fn rollouts(&self, numbers: &Numbers) {
+        self.inner.rollouts.numbers(numbers);
     }
 
     /// How many exceptions there are of each state, and when the next ends.

@@ -8,6 +8,7 @@ mod exceptions;
 mod leader;
 mod proof;
 mod reconcile;
+mod replace_status;
 mod report_choice;
 mod report_queue;
 mod report_troubles;
@@ -39,7 +40,7 @@ use reconcile::Reconciler;
 pub use report_choice::ReportsMode;
 use report_watch::ReportWatch;
 use reports::Reports;
-use rollouts::Rollouts;
+use rollouts::{Follow, Rollouts};
 use server::Health;
 use workloads::Workloads;
 pub use write::{WriteError, create_exception, set_suspension};
@@ -112,7 +113,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let writer = write::Writer::new(client.clone(), is_leading.clone(), owner.clone(), metrics.clone());
     let installation = Installation { namespace, owner: owner.clone() };
     let reports = Reports::new(settings.reports, identity(), writer.clone(), metrics.clone(), installation.clone());
-    let rollouts = Rollouts::new(client.clone(), writer.clone(), metrics.clone(), &installation.namespace);
+    let rollouts = Rollouts::new(client.clone(), writer.clone(), metrics.clone(), &installation, identity());
     let reconciler = Reconciler::new(writer, metrics.clone(), installation.clone(), reports);
     tokio::select! {
         () = work(&client, &installation, is_leading, reconciler, rollouts, &health, &metrics) => {}
@@ -177,8 +178,11 @@ async fn work(
                 rolling_due = rolling_due.min(tokio::time::Instant::now() + ROLLING_SETTLE);
             }
             event = rollouts.next() => {
-                rollouts.apply(event, &mut cluster);
-                rolling_due = tokio::time::Instant::now();
+                match rollouts.apply(event, &mut cluster) {
+                    Follow::Step => rolling_due = tokio::time::Instant::now(),
+                    Follow::Pass => due = due.min(tokio::time::Instant::now() + SETTLE),
+                    Follow::Nothing => {}
+                }
             }
             () = tokio::time::sleep_until(rolling_due) => {
                 let is_complete = cluster.is_complete() && cluster.world.missing(workloads.kinds()).is_empty();
@@ -214,6 +218,7 @@ async fn work(
                     health.ready();
                     if leads(&is_leading) {
                         let is_scannable = cluster.world.missing(workloads.kinds()).is_empty();
+                        reconciler.standing = rollouts.summary();
                         let next = reconciler.pass(&mut cluster, is_scannable).await;
                         due = tokio::time::Instant::now() + next.min(Duration::from_secs(10));
                         telling_due = tokio::time::Instant::now();

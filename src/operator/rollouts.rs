@@ -4,29 +4,38 @@
 
 mod key;
 mod reading;
+mod tell;
 mod watch;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-use immutable_core::replace::{Intent, Outcome, Planner};
+use immutable_core::native::Installation;
+use immutable_core::replace::{Begun, Intent, Numbers, Outcome, Planner, Summary};
+use immutable_core::rules::ConfigKind;
 use immutable_core::workload::rollout::Choice;
 use immutable_core::world::{self, ConfigId, Reading, Touched, World};
 use jiff::Timestamp;
 use kube::Client;
 use tokio::task::JoinSet;
-use tokio::time::Duration;
+use tokio::time::{Duration, Instant};
 
 use super::cluster::Cluster;
 use super::write::{WriteError, Writer};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, ReadResult, WriteResult};
 use key::KeyKeeper;
 use reading::Reader;
+use tell::Teller;
 use watch::{ConfigEvent, ConfigWatch};
 
 /// How many writes are under way at once.
 const WRITES_AT_ONCE: usize = 16;
 /// When the next step is due where nothing is to be done.
 const IDLE: Duration = Duration::from_secs(30);
+/// How often it is summed up at most where workloads stand: that is a walk over all of them.
+const SUMMARY_INTERVAL: Duration = Duration::from_secs(1);
+/// How long after a step at the soonest, so that what was just begun is not held up.
+const SUMMARY_PAUSE: Duration = Duration::from_millis(200);
 
 /// Something that a step may be due for.
 pub(super) enum RolloutEvent {
@@ -35,9 +44,22 @@ pub(super) enum RolloutEvent {
     /// that one was read
     Read(ConfigId, Option<Reading>),
     /// that a write has ended
-    Written(Box<(Intent, Result<(), WriteError>)>),
+    Written(Box<(Intent, Result<String, WriteError>)>),
     /// that the key of digests was looked for
     Key,
+    /// that it is time to sum up where workloads stand
+    SumUp,
+}
+
+/// What is to be done after an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Follow {
+    /// A step, at once.
+    Step,
+    /// A pass: statuses say something else.
+    Pass,
+    /// Nothing.
+    Nothing,
 }
 
 /// All of it.
@@ -50,16 +72,33 @@ pub(super) struct Rollouts {
     reader: Reader,
     keeper: KeyKeeper,
     queue: VecDeque<Intent>,
-    writing: JoinSet<(Intent, Result<(), WriteError>)>,
+    writing: JoinSet<(Intent, Result<String, WriteError>)>,
     touched: Touched,
     /// Whether everything was known once.
     is_complete: bool,
+    teller: Teller,
+    /// Where workloads stand, and when that was summed up; none before the first look.
+    summary: Option<(Arc<Summary>, Instant)>,
+    /// When that is to be done again.
+    sum_up_at: Option<Instant>,
+    leads: bool,
 }
 
 impl Rollouts {
-    /// Nothing yet; the key of digests is kept in a namespace.
-    pub(super) fn new(client: Client, writer: Writer, metrics: Metrics, namespace: &str) -> Self {
+    /// Nothing yet; the key of digests is kept in the namespace of the installation.
+    pub(super) fn new(
+        client: Client,
+        writer: Writer,
+        metrics: Metrics,
+        installation: &Installation,
+        instance: String,
+    ) -> Self {
+        let namespace = &installation.namespace;
         Self {
+            teller: Teller::new(writer.clone(), metrics.clone(), installation.clone(), instance),
+            summary: None,
+            sum_up_at: None,
+            leads: false,
             planner: Planner::default(),
             reader: Reader::new(client.clone()),
             keeper: KeyKeeper::new(client.clone(), writer.clone(), namespace),
@@ -82,6 +121,13 @@ impl Rollouts {
                 None => std::future::pending().await,
             }
         };
+        let sum_up_at = self.sum_up_at;
+        let sum_up = async {
+            match sum_up_at {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             event = watch => RolloutEvent::Config(event),
             (id, reading) = self.reader.next() => RolloutEvent::Read(id, reading),
@@ -93,14 +139,18 @@ impl Rollouts {
                 }
             },
             () = self.keeper.next() => RolloutEvent::Key,
+            () = sum_up => RolloutEvent::SumUp,
+            never = self.teller.work() => match never {},
         }
     }
 
-    /// Takes in an event.
-    pub(super) fn apply(&mut self, event: RolloutEvent, cluster: &mut Cluster) {
+    /// Takes in an event; returns what is to be done then.
+    pub(super) fn apply(&mut self, event: RolloutEvent, cluster: &mut Cluster) -> Follow {
         match event {
+            RolloutEvent::SumUp => return if self.sum_up(cluster) { Follow::Pass } else { Follow::Nothing },
             RolloutEvent::Config(event) => self.config(event, cluster),
             RolloutEvent::Read(id, reading) => {
+                self.metrics.config_read(id.kind, read_result(reading.as_ref()));
                 if self.planner.wants(&id)
                     && let Some(reading) = reading
                 {
@@ -110,7 +160,10 @@ impl Rollouts {
             RolloutEvent::Written(written) => {
                 let (intent, result) = *written;
                 let outcome = outcome(&intent, result);
-                let _ = self.planner.done(&intent, outcome, Timestamp::now());
+                self.count(&intent, &outcome);
+                if let Some(begun) = self.planner.done(&intent, outcome, Timestamp::now()) {
+                    self.has_begun(&begun, &intent, cluster);
+                }
             }
             RolloutEvent::Key => {
                 if let Some(key) = self.keeper.take() {
@@ -120,6 +173,7 @@ impl Rollouts {
                 }
             }
         }
+        Follow::Step
     }
 
     fn config(&mut self, event: ConfigEvent, cluster: &mut Cluster) {
@@ -167,6 +221,7 @@ impl Rollouts {
             for intent in std::mem::take(&mut self.queue) {
                 let _ = self.planner.done(&intent, Outcome::NotTried, Timestamp::now());
             }
+            self.teller.forget();
         }
         let now = Timestamp::now();
         let touched = std::mem::take(&mut self.touched);
@@ -176,13 +231,67 @@ impl Rollouts {
             cluster.change(world::Change::Content(id, None));
         }
         for id in step.wanted {
-            self.reader.read(id);
+            self.reader.want(id);
         }
         self.queue.extend(step.intents);
         self.begin();
+        for held in step.held {
+            self.metrics.rollout_suppressed(held.waiting.reason);
+            self.teller.held(&held, cluster.world.contents());
+        }
+        self.leads = leads;
+        let last = self.summary.as_ref().map(|(_, last)| *last + SUMMARY_INTERVAL);
+        let soon = Instant::now() + SUMMARY_PAUSE;
+        self.sum_up_at.get_or_insert(last.map_or(soon, |last| last.max(soon)));
         step.next.map_or(IDLE, |next| {
             Duration::try_from(next.duration_since(now)).unwrap_or_default().clamp(Duration::from_millis(1), IDLE)
         })
+    }
+
+    /// Where workloads stand; none while that is not known.
+    pub(super) fn summary(&self) -> Option<Arc<Summary>> {
+        self.summary.as_ref().map(|(summary, _)| Arc::clone(summary))
+    }
+
+    /// Sums up where workloads stand; returns whether that is otherwise than before for any policy.
+    fn sum_up(&mut self, cluster: &Cluster) -> bool {
+        self.sum_up_at = None;
+        for kind in ConfigKind::ALL {
+            self.metrics.config_objects(kind, cluster.world.contents().present(kind));
+        }
+        if !self.planner.has_key() {
+            return self.summary.take().is_some();
+        }
+        let summary = self.planner.summary();
+        // A replica that does not lead knows the same, and would count it a second time.
+        let nothing = Numbers::default();
+        self.metrics.rollouts(if self.leads { &summary.all } else { &nothing });
+        let is_same = self.summary.as_ref().is_some_and(|(before, _)| before.policies == summary.policies);
+        self.summary = Some((Arc::new(summary), Instant::now()));
+        !is_same
+    }
+
+    fn count(&self, intent: &Intent, outcome: &Outcome) {
+        let result = match outcome {
+            Outcome::Written(_) => WriteResult::Taken,
+            Outcome::Outdated => WriteResult::Conflict,
+            Outcome::Failed(_) => WriteResult::Failed,
+            Outcome::Gone | Outcome::NotTried => return,
+        };
+        if intent.rolls() {
+            self.metrics.rollout(result);
+        } else {
+            self.metrics.config_record(result);
+        }
+    }
+
+    fn has_begun(&mut self, begun: &Begun, intent: &Intent, cluster: &Cluster) {
+        tracing::info!(workload = %begun.key, cause = %begun.cause, "its pods are replaced");
+        if let Some(seen) = begun.seen {
+            let since = Timestamp::now().duration_since(seen);
+            self.metrics.rollout_seconds(Duration::try_from(since).unwrap_or_default());
+        }
+        self.teller.replaced(begun, &intent.target().resource_version, cluster.world.contents());
     }
 
     /// Begins as many writes as may be under way.
@@ -209,15 +318,10 @@ impl Rollouts {
 }
 
 /// What became of a write, for the planner.
-fn outcome(intent: &Intent, result: Result<(), WriteError>) -> Outcome {
+fn outcome(intent: &Intent, result: Result<String, WriteError>) -> Outcome {
     let key = &intent.target().key;
     match result {
-        Ok(()) => {
-            if intent.rolls() {
-                tracing::info!(workload = %key, "its pods are replaced");
-            }
-            Outcome::Written
-        }
+        Ok(version) => Outcome::Written(version),
         Err(WriteError::NotLeader) => Outcome::NotTried,
         Err(error) if error.is_conflict() => Outcome::Outdated,
         Err(error) if error.is_not_found() => Outcome::Gone,
@@ -225,5 +329,14 @@ fn outcome(intent: &Intent, result: Result<(), WriteError>) -> Outcome {
             tracing::warn!(workload = %key, %error, "its annotations could not be written; it is tried again");
             Outcome::Failed(error.to_string())
         }
+    }
+}
+
+fn read_result(reading: Option<&Reading>) -> ReadResult {
+    match reading {
+        Some(Reading::Present(_)) => ReadResult::Present,
+        Some(Reading::Absent) => ReadResult::Absent,
+        Some(Reading::Unreadable(_)) => ReadResult::Unreadable,
+        None => ReadResult::Error,
     }
 }

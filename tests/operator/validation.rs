@@ -22,25 +22,6 @@ fn many_templates() -> Value {
     json!({"profile": "Stateless", "match": {"customWorkloads": [custom, custom, custom]}})
 }
 
-fn replace(settings: Value) -> Value {
-    json!({"replace": settings})
-}
-
-/// One window, with a change that makes it wrong.
-fn window(change: Value) -> Value {
-    let mut window =
-        json!({"type": "Allow", "schedule": "0 22 * * MON-FRI", "duration": "4h", "timeZone": "Europe/Berlin"});
-    for (key, value) in change.as_object().into_iter().flatten() {
-        window[key] = value.clone();
-    }
-    replace(json!({"windows": [window]}))
-}
-
-fn checkpoints(percentages: &[i64]) -> Value {
-    let checkpoints: Vec<_> = percentages.iter().map(|percent| json!({"percent": percent, "delay": "5m"})).collect();
-    replace(json!({"checkpoints": checkpoints}))
-}
-
 /// Specs that must be refused, each with what the message must say.
 fn bad_specs() -> Vec<(Value, &'static [&'static str])> {
     let matching = |matching: Value| json!({"profile": "Stateless", "match": matching});
@@ -121,6 +102,30 @@ fn bad_specs() -> Vec<(Value, &'static [&'static str])> {
             &["write the paths of pod templates, such as /spec/template"],
         ),
         (custom(json!({"podTemplates": []})), &["at least 1 items"]),
+        (many_templates(), &["write at most 16 pod templates over all custom workloads"]),
+        // Strict validation, as kubectl asks for by default.
+        (rule("imageTags", json!({})), &["unknown field \"spec.rules.imageTags\""]),
+        (rule("imageTag", json!({"enforcment": "Warn"})), &["unknown field \"spec.rules.imageTag.enforcment\""]),
+    ]
+}
+
+/// What `spec.replace` must not say, likewise.
+fn bad_replacements() -> Vec<(Value, &'static [&'static str])> {
+    let replace = |settings: Value| json!({"replace": settings});
+    let window = |change: Value| {
+        let mut window =
+            json!({"type": "Allow", "schedule": "0 22 * * MON-FRI", "duration": "4h", "timeZone": "Europe/Berlin"});
+        for (key, value) in change.as_object().into_iter().flatten() {
+            window[key] = value.clone();
+        }
+        replace(json!({"windows": [window]}))
+    };
+    let checkpoints = |percentages: &[i64]| {
+        let checkpoints: Vec<_> =
+            percentages.iter().map(|percent| json!({"percent": percent, "delay": "5m"})).collect();
+        replace(json!({"checkpoints": checkpoints}))
+    };
+    vec![
         (replace(json!({"onConfigChange": "Always"})), &["Enabled", "OptIn", "Disabled"]),
         (replace(json!({"kinds": []})), &["at least 1 items"]),
         (replace(json!({"settle": "2h"})), &["spec.replace.settle", "write a duration of at most 1h, such as 2s"]),
@@ -157,10 +162,6 @@ fn bad_specs() -> Vec<(Value, &'static [&'static str])> {
             &["write a duration of at most 24h, such as 5m"],
         ),
         (replace(json!({"setle": "2s"})), &["unknown field \"spec.replace.setle\""]),
-        (many_templates(), &["write at most 16 pod templates over all custom workloads"]),
-        // Strict validation, as kubectl asks for by default.
-        (rule("imageTags", json!({})), &["unknown field \"spec.rules.imageTags\""]),
-        (rule("imageTag", json!({"enforcment": "Warn"})), &["unknown field \"spec.rules.imageTag.enforcment\""]),
     ]
 }
 
@@ -169,7 +170,7 @@ async fn a_bad_policy_is_refused_with_what_to_write() -> Result<()> {
     let (cluster, _) = Operator::shared().await?;
     let namespace = cluster.namespace(&[]).await?;
     let mut wrong = Vec::new();
-    for (spec, texts) in bad_specs() {
+    for (spec, texts) in bad_specs().into_iter().chain(bad_replacements()) {
         match refusal(&namespace, &spec).await {
             Err(error) => wrong.push(format!("{error:#}")),
             Ok(message) => {
@@ -193,7 +194,7 @@ async fn a_policy_that_only_replaces_is_taken_and_enforces_nothing() -> Result<(
     let (cluster, _) = Operator::shared().await?;
     let namespace = cluster.namespace(&[]).await?;
     let window = |kind: &str, schedule: &str, zone: &str| json!({"type": kind, "schedule": schedule, "duration": "1h30m", "timeZone": zone});
-    let spec = replace(json!({
+    let spec = json!({"replace": {
         "onConfigChange": "Enabled", "kinds": ["ConfigMap", "Secret"], "settle": "2s", "minInterval": "5s",
         "maxConcurrent": 10, "warmup": "0s", "onFailure": "Halt", "progressDeadline": "10m",
         "compatibility": ["Reloader"],
@@ -204,7 +205,7 @@ async fn a_policy_that_only_replaces_is_taken_and_enforces_nothing() -> Result<(
             window("Deny", "0 0 24 12 *", "Etc/GMT+5"),
             json!({"type": "Deny", "schedule": "59 23 31 12 7", "duration": "168h"}),
         ],
-    }));
+    }});
     let policy = Policy::create(&namespace, spec).await?;
     policy.reports("Ready", "True", "Compiled").await?;
     let stored = policy.reports("Enforced", "False", "NotEnforcing").await?;

@@ -1,7 +1,10 @@
-//! What is told by Events: of a workload that newly breaks enforced rules, and of an exception that ends soon.
+//! What is told by Events: of a workload that newly breaks enforced rules, of an exception that ends soon, and of pods that
+//! are replaced or should be.
 //!
 //! An Event is told once. Its name is made of what it says, so that the API server refuses to store it twice, and a
 //! workload's report remembers which were told, since Events themselves are forgotten after an hour.
+
+pub mod rollouts;
 
 use std::collections::{BTreeMap, BTreeSet};
 

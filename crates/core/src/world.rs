@@ -242,27 +242,8 @@ impl World {
                 // What was learned of them before stays until it is known again.
                 Touched::default()
             }
-            Change::Content(id, reading) => {
-                let mut touched = Touched::default();
-                if self.contents.read(&id, reading) {
-                    touched.contents.insert(id);
-                }
-                touched
-            }
-            Change::ForgetContents => {
-                self.contents.forget();
-                Touched { all_rollouts: true, ..Touched::default() }
-            }
-            Change::Name(id, is_there) => {
-                let mut touched = Touched::default();
-                if self.contents.name(&id, is_there) {
-                    touched.names.insert((id.kind, id.key.namespace));
-                }
-                touched
-            }
-            Change::Names(kind, all) => {
-                self.contents.name_all(kind, all);
-                Touched { all_rollouts: true, ..Touched::default() }
+            Change::Content(..) | Change::ForgetContents | Change::Name(..) | Change::Names(..) => {
+                self.contents.apply(change)
             }
         }
     }

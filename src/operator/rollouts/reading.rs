@@ -72,6 +72,13 @@ impl Reader {
         }
     }
 
+    /// Reads one that is not known, unless it is being read.
+    pub(super) fn want(&mut self, id: ConfigId) {
+        if !self.under_way.contains_key(&id) {
+            self.read(id);
+        }
+    }
+
     /// Reads one, or once more where it is being read.
     pub(super) fn read(&mut self, id: ConfigId) {
         if let Some(again) = self.under_way.get_mut(&id) {

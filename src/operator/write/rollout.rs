@@ -15,9 +15,11 @@ use crate::live::DIGEST_KEY_FIELD;
 impl Writer {
     /// Applies what the planner wants of a workload, in exactly the version that it was decided on.
     ///
+    /// Returns the version that is stored then.
+    ///
     /// # Errors
     /// It was not written; decide again.
-    pub(in crate::operator) async fn roll(&self, intent: &Intent) -> Result<(), WriteError> {
+    pub(in crate::operator) async fn roll(&self, intent: &Intent) -> Result<String, WriteError> {
         let target = intent.target();
         let key = &target.key;
         let api_version = key.kind.api_version();
@@ -31,7 +33,8 @@ impl Writer {
         let patch = Patch::Apply(intent.manifest());
         let verb = if intent.rolls() { "roll" } else { "record" };
         let kind = key.kind.built_in().map_or("custom", |kind| kind.name());
-        self.call(verb, kind, api.patch_metadata(&key.name, &parameters, &patch)).await.map(|_| ())
+        let stored = self.call(verb, kind, api.patch_metadata(&key.name, &parameters, &patch)).await?;
+        Ok(stored.metadata.resource_version.unwrap_or_default())
     }
 
     /// Creates the Secret with the key of digests.

@@ -253,3 +253,39 @@ proptest! {
         prop_assert!(found.iter().map(|one| (one.kind, one.name.to_string())).eq(of_references));
     }
 }
+
+/// `immutable-config` judges every object that is named, read or not.
+#[test]
+fn rules_see_every_reference() {
+    let container = json!({
+        "env": [{"name": "A", "value": "b"}, {"name": "B", "valueFrom": {"secretKeyRef": {"name": "db", "key": "b", "optional": true}}}],
+        "envFrom": [{"secretRef": {"name": "all"}}, {"configMapRef": {"name": ""}}],
+        "volumeMounts": [{"name": "files", "subPath": "a"}],
+    });
+    let volumes = json!([
+        {"name": "unused", "configMap": {"name": "app"}},
+        {"name": "files", "projected": {"sources": [{"downwardAPI": {}}, {"secret": {"name": "tls", "optional": true}}]}},
+        {"name": "keys", "secret": {"secretName": "keys"}},
+    ]);
+    let workload = deployment(&pod(&container, &volumes));
+    let found = references(&workload.templates[0].spec);
+    let container = ReferredBy::Container(ContainerType::Container, "app");
+    let found: Vec<_> =
+        found.iter().map(|one| (one.kind, one.name, one.optional, one.pointer.as_str(), one.by)).collect();
+    assert_eq!(
+        found,
+        [
+            (ConfigKind::Secret, "db", true, "/containers/0/env/1/valueFrom/secretKeyRef/name", container),
+            (ConfigKind::Secret, "all", false, "/containers/0/envFrom/0/secretRef/name", container),
+            (ConfigKind::ConfigMap, "app", false, "/volumes/0/configMap/name", ReferredBy::Volume("unused")),
+            (
+                ConfigKind::Secret,
+                "tls",
+                true,
+                "/volumes/1/projected/sources/1/secret/name",
+                ReferredBy::Volume("files")
+            ),
+            (ConfigKind::Secret, "keys", false, "/volumes/2/secret/secretName", ReferredBy::Volume("keys")),
+        ]
+    );
+}

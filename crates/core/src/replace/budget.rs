@@ -26,6 +26,8 @@ pub(super) struct Wave {
     pub begun: BTreeSet<Arc<WorkloadKey>>,
     /// When the last one began or became available.
     pub last: Option<Timestamp>,
+    /// How many there are in all, as far as was seen.
+    pub total: usize,
     /// How many checkpoints were passed.
     passed: usize,
 }

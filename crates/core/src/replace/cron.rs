@@ -113,15 +113,12 @@ impl Field {
 
     /// A regular expression of one field, for the API server; `also` is one more kind of item.
     fn pattern(&self, numbers: &str, also: &str) -> String {
-        let mut item = format!(r"(\*|{numbers}(-{numbers})?");
-        if !self.names.is_empty() {
-            let names = format!("({})", self.names.join("|"));
-            item.push_str(&format!("|{names}(-{names})?"));
-        }
-        item.push_str(r")(/[1-9][0-9]?)?");
-        if !also.is_empty() {
-            item = format!("({item}|{also})");
-        }
+        let names = match self.names {
+            [] => String::new(),
+            names => format!("|({0})(-({0}))?", names.join("|")),
+        };
+        let also = if also.is_empty() { String::new() } else { format!("|{also}") };
+        let item = format!(r"((\*|{numbers}(-{numbers})?{names})(/[1-9][0-9]?)?{also})");
         format!("{item}(,{item})*")
     }
 }

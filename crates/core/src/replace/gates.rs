@@ -125,16 +125,19 @@ impl Gate<'_> {
     }
 
     fn interval(&self) -> Option<Waiting> {
-        let least = self.track.merged.min_interval;
-        let last = self.track.rolled?;
-        let until = after(last, least);
+        let rolled = self.track.rolled?;
+        let until = after(rolled, self.track.merged.min_interval);
         (self.now < until).then(|| {
-            Waiting::until(Reason::MinInterval, until, format!("its pods were replaced at {last}; next at {until}"))
+            Waiting::until(Reason::MinInterval, until, format!("its pods were replaced at {rolled}; next at {until}"))
         })
     }
 
     fn window(&self) -> Option<Waiting> {
         if self.supersedes {
+            return None;
+        }
+        // Whether it is open is known sooner than until when it is not.
+        if self.track.merged.windows.is_open(self.now) {
             return None;
         }
         match self.track.merged.windows.state(self.now) {
@@ -143,7 +146,8 @@ impl Gate<'_> {
                 Some(Waiting::until(Reason::Window, next, format!("the next window opens at {next}")))
             }
             WindowState::Closed { next: None } => {
-                Some(Waiting::for_event(Reason::Window, "no window opens within 400 days"))
+                let conflict = self.track.merged.conflict(self.now).map(|conflict| conflict.to_string());
+                Some(Waiting::for_event(Reason::Conflict, conflict.unwrap_or_default()))
             }
         }
     }

@@ -15,7 +15,7 @@ use crate::rules::ConfigKind;
 pub struct Merged {
     /// The policies that speak, in the order of their ids; none where the defaults hold. Each counts for its own budgets.
     pub policies: Vec<PolicyId>,
-    /// Disabled where one policy says so; otherwise Enabled where one says so; otherwise OptIn.
+    /// Disabled where one policy says so; otherwise Enabled where one says so; otherwise `OptIn`.
     pub on_config_change: OnConfigChange,
     /// The policies that say Disabled.
     pub disabled_by: Vec<PolicyId>,

@@ -3,8 +3,10 @@
 mod budget;
 pub mod cause;
 mod cron;
+mod explain;
 mod flap;
 mod gates;
+pub mod history;
 pub mod intent;
 pub mod merge;
 pub mod planner;
@@ -12,6 +14,8 @@ mod record;
 mod served;
 pub mod settings;
 mod snapshot;
+mod summary;
+mod told;
 mod track;
 mod waiting;
 pub mod window;
@@ -19,10 +23,14 @@ pub mod window;
 use jiff::{SignedDuration, Timestamp};
 
 pub use cause::{Cause, ChangedObject};
+pub use explain::{Comparison, Existence, ObjectStanding, Phase, Pods, Record, Service, Standing};
+pub use history::{History, Revision};
 pub use intent::{Intent, Target};
 pub use merge::{Conflict, Merged, PolicyCheckpoints, merge};
-pub use planner::{Begun, Outcome, Planner, Step};
+pub use planner::{Outcome, Planner, Step};
 pub use settings::{Checkpoint, Compatibility, OnConfigChange, OnFailure, Replace, ReplaceSettings};
+pub use summary::{Group, Numbers, Summary};
+pub use told::{Begun, Held};
 pub use waiting::{Reason, Waiting};
 pub use window::{Window, WindowKind, WindowState, Windows};
 

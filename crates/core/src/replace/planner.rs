@@ -2,6 +2,8 @@
 //!
 //! It looks again only at what a change touched, and at what waits. Nothing in it acts, and nothing reads a clock.
 
+mod decide;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -9,29 +11,25 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::after;
-use super::budget::{Budget, Budgets, Wave};
-use super::cause::Cause;
-use super::flap::{Changes, Flapping};
-use super::gates::Gate;
-use super::intent::{Intent, Target};
+use super::budget::Wave;
+use super::flap::Changes;
+use super::intent::Intent;
 use super::served::{MergedCache, Served, served};
-use super::settings::OnFailure;
 use super::snapshot::{id_of, look};
-use super::track::{LAST_RETRY, OUTDATED, State, Track, View, Write};
+use super::told::{Begun, Held, Told};
+use super::track::{State, Track, View, Write};
 use super::waiting::{Reason, Waiting};
 use crate::policy::PolicyId;
 use crate::references::Dependency;
 use crate::references::digest::DigestKey;
 use crate::workload::Kind;
-use crate::workload::rollout::Rollout;
 use crate::world::{ConfigId, Known, Touched, WorkloadKey, World};
 
-/// How many records are handed out in any second: each raises the generation and is copied to a ReplicaSet.
-const RECORDS_A_SECOND: usize = 20;
-/// The first time between two attempts.
-const FIRST_RETRY: SignedDuration = SignedDuration::from_secs(1);
-/// How many changed workloads wait at most before nobody is told which.
-const SECOND: SignedDuration = SignedDuration::from_secs(1);
+/// How long a write that was outdated waits for the newer version, if no event brings it.
+pub(super) const OUTDATED: SignedDuration = SignedDuration::from_secs(5);
+/// The first time between two attempts, and the longest.
+pub(super) const FIRST_RETRY: SignedDuration = SignedDuration::from_secs(1);
+pub(super) const LAST_RETRY: SignedDuration = SignedDuration::from_mins(5);
 
 /// What a step comes to.
 #[derive(Debug, Default)]
@@ -42,6 +40,8 @@ pub struct Step {
     pub wanted: Vec<ConfigId>,
     /// Need not be known any more.
     pub unwanted: Vec<ConfigId>,
+    /// Those that begin to wait for more than a moment.
+    pub held: Vec<Held>,
     /// When to look again if nothing happens.
     pub next: Option<Timestamp>,
 }
@@ -49,8 +49,8 @@ pub struct Step {
 /// What became of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is stored.
-    Written,
+    /// It is stored, in this version.
+    Written(String),
     /// There is a newer version than that which it was decided on.
     Outdated,
     /// There is no such object any more.
@@ -61,27 +61,15 @@ pub enum Outcome {
     Failed(String),
 }
 
-/// That pods are being replaced, for Events and metrics.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Begun {
-    /// Of which workload.
-    pub key: WorkloadKey,
-    /// Its uid.
-    pub uid: String,
-    /// Why.
-    pub cause: Cause,
-    /// When the change was first seen.
-    pub seen: Option<Timestamp>,
-}
-
 /// Plans which pods are replaced.
 #[derive(Default)]
 pub struct Planner {
     key: Option<DigestKey>,
     pub(super) tracks: BTreeMap<Arc<WorkloadKey>, Track>,
-    /// What is found of each, and what it waits for.
+    /// What each that is pending waits for.
     pub(super) waiting: BTreeMap<Arc<WorkloadKey>, Waiting>,
-    held: BTreeMap<Arc<WorkloadKey>, Waiting>,
+    pub(super) held: BTreeMap<Arc<WorkloadKey>, Waiting>,
+    pub(super) told: BTreeMap<Arc<WorkloadKey>, Told>,
     dependents: BTreeMap<ConfigId, BTreeSet<Arc<WorkloadKey>>>,
     /// Those that have been looked at and are not served.
     unserved: BTreeMap<WorkloadKey, String>,
@@ -93,6 +81,8 @@ pub struct Planner {
     merged: MergedCache,
     waves: BTreeMap<PolicyId, Wave>,
     records: VecDeque<Timestamp>,
+    /// When all that waits was last looked at.
+    pub(super) decided: Option<Timestamp>,
     /// Whether everything has been looked at once: what is new from then on was made while somebody looked.
     has_seen_all: bool,
 }
@@ -130,7 +120,7 @@ impl Planner {
         for id in &touched.contents {
             self.note_change(world, id, now);
         }
-        for key in self.due(world, touched) {
+        for key in self.due(world, touched, now) {
             self.look_at(world, &key, now, &mut step);
         }
         self.has_seen_all = true;
@@ -139,7 +129,7 @@ impl Planner {
     }
 
     /// The workloads that must be looked at.
-    fn due(&self, world: &World, touched: &Touched) -> BTreeSet<WorkloadKey> {
+    fn due(&self, world: &World, touched: &Touched, now: Timestamp) -> BTreeSet<WorkloadKey> {
         if touched.all_rollouts {
             let gone = self.tracks.keys().map(|key| (**key).clone()).chain(self.unserved.keys().cloned());
             let there = world.objects().filter(|(_, object)| object.rollout.is_some()).map(|(key, _)| key.clone());
@@ -158,9 +148,11 @@ impl Planner {
             let known = self.tracks.keys().map(|key| &**key).chain(self.unserved.keys());
             due.extend(known.filter(is_in).filter(|key| has_patterns(key)).cloned());
         }
-        // Time alone changes what is overdue, and what has been held.
-        let waiting = self.rolling.iter().chain(&self.pending).chain(self.held.keys());
-        due.extend(waiting.map(|key| (**key).clone()));
+        // What time alone changes.
+        let is_due = |key: &&Arc<WorkloadKey>| self.tracks.get(*key).is_some_and(|track| track.is_due(now));
+        due.extend(self.rolling.iter().chain(&self.pending).filter(is_due).map(|key| (**key).clone()));
+        let ends = |held: &Waiting| held.until.is_some_and(|until| until <= now);
+        due.extend(self.held.iter().filter(|(_, held)| ends(held)).map(|(key, _)| (**key).clone()));
         due
     }
 
@@ -265,7 +257,7 @@ impl Planner {
                 set.remove(key)
             };
         };
-        let is_taken = matches!(&track.write, Write::Taken { stamp: Some(_), .. });
+        let is_taken = matches!(&track.write, Write::Taken { stamp: Some(_), .. }) || track.attempt.is_some();
         put(&mut self.pending, matches!(track.state, State::Pending(_) | State::Unknown(_)));
         put(&mut self.rolling, track.state == State::Rolling || is_taken || track.warm(now).is_some());
         put(&mut self.failed, track.state == State::Failed);
@@ -307,197 +299,8 @@ impl Planner {
             set.remove(key);
         }
         self.waiting.remove(key);
+        self.told.remove(key);
         self.held.remove(key);
-    }
-
-    /// Decides what of all that waits may begin.
-    fn decide(&mut self, world: &World, now: Timestamp, acts: bool, step: &mut Step) {
-        let mut budgets = self.budgets(now);
-        let halted = self.halted(world);
-        let mut totals = BTreeMap::new();
-        for wave in self.waves.values_mut() {
-            wave.again(&self.pending);
-        }
-        let mut order: Vec<(Option<Timestamp>, Arc<WorkloadKey>)> = self
-            .pending
-            .iter()
-            .map(|key| (self.tracks.get(key).and_then(|track| track.differs_since), Arc::clone(key)))
-            .collect();
-        order.sort_unstable();
-        for (_, key) in order {
-            let Some(rollout) = world.object(&key).and_then(|object| object.rollout.as_deref()) else { continue };
-            match self.verdict(world, &key, rollout, (&mut budgets, &mut totals, &halted), now) {
-                Err(Some(waiting)) => {
-                    soonest(&mut step.next, waiting.until);
-                    self.waiting.insert(key, waiting);
-                }
-                Err(None) => {}
-                Ok(cause) => {
-                    self.waiting.remove(&key);
-                    if acts {
-                        self.begin(world, &key, rollout, cause, &mut budgets, now, step);
-                    }
-                }
-            }
-        }
-        for key in &self.rolling {
-            let Some(track) = self.tracks.get(key) else { continue };
-            let overdue = track.rolled.map(|rolled| after(rolled, track.merged.progress_deadline));
-            soonest(&mut step.next, overdue.filter(|overdue| *overdue > now));
-            soonest(&mut step.next, track.warm(now));
-        }
-        step.next = step.next.filter(|next| *next > now).or(step.next.map(|_| after(now, SECOND)));
-        self.waves.retain(|_, wave| !wave.begun.is_empty());
-        if self.pending.is_empty() && self.rolling.is_empty() {
-            self.waves.clear();
-        }
-        if acts {
-            self.hand_out_records(world, now, step);
-        }
-    }
-
-    /// Whether a workload may begin now; otherwise what it waits for, if that is anything but an answer.
-    fn verdict(
-        &mut self,
-        world: &World,
-        key: &Arc<WorkloadKey>,
-        rollout: &Rollout,
-        (budgets, totals, halted): (&mut Budgets, &mut BTreeMap<PolicyId, usize>, &BTreeMap<ConfigId, String>),
-        now: Timestamp,
-    ) -> Result<Cause, Option<Waiting>> {
-        let Some(track) = self.tracks.get(key) else { return Err(None) };
-        let cause = match (&track.state, &track.found) {
-            (State::Pending(cause), Some(_)) => cause.clone(),
-            (State::Unknown(waiting), _) => return Err(Some(waiting.clone())),
-            _ => return Err(None),
-        };
-        if matches!(track.write, Write::UnderWay | Write::Taken { .. }) {
-            return Err(None);
-        }
-        if let Some(held) = self.held.get(key) {
-            return Err(Some(held.clone()));
-        }
-        let supersedes = track.is_ours_and_not_done(rollout);
-        let Some(found) = &track.found else { return Err(None) };
-        let gate = Gate { track, rollout, found, flapping: self.flapping(key, track, &cause, now), supersedes, now };
-        if let Some(waiting) = gate.first() {
-            return Err(Some(waiting));
-        }
-        if supersedes {
-            return Ok(cause);
-        }
-        if track.merged.on_failure == OnFailure::Halt
-            && let Some((id, failed)) =
-                ids(&cause, &key.namespace).find_map(|id| halted.get(&id).map(|failed| (id, failed)))
-        {
-            let message = format!(
-                "{failed} was replaced for the same change of {id} and did not become available; \
-                 correct {id}, or {failed}, or write onFailure: Continue"
-            );
-            return Err(Some(Waiting::for_event(Reason::Halted, message)));
-        }
-        let policies = track.merged.policies.clone();
-        for id in &policies {
-            let Some(replace) = world.policy(id).and_then(|policy| policy.replace.as_ref()) else { continue };
-            let budget = budgets.entry(id.clone()).or_default();
-            if let Some(waiting) = budget.waits(id, replace.max_concurrent, replace.warmup, now) {
-                return Err(Some(waiting));
-            }
-            if replace.checkpoints.is_empty() {
-                continue;
-            }
-            let total = totals.entry(id.clone()).or_insert_with(|| self.total_of(id));
-            let under_way = budget.under_way;
-            let wave_of = self.waves.entry(id.clone()).or_default();
-            if let Some(waiting) = wave_of.waits(id, &replace.checkpoints, (*total, under_way), now) {
-                return Err(Some(waiting));
-            }
-        }
-        Ok(cause)
-    }
-
-    /// How many workloads of a policy have been replaced or wait, on the way through what is to be replaced.
-    fn total_of(&self, id: &PolicyId) -> usize {
-        let begun = self.waves.get(id).map(|wave| &wave.begun);
-        let waits = |key: &&Arc<WorkloadKey>| {
-            begun.is_none_or(|begun| !begun.contains(*key))
-                && self.tracks.get(*key).is_some_and(|track| track.merged.policies.contains(id))
-        };
-        begun.map_or(0, BTreeSet::len) + self.pending.iter().filter(waits).count()
-    }
-
-    fn flapping(&self, key: &WorkloadKey, track: &Track, cause: &Cause, now: Timestamp) -> Option<(String, Flapping)> {
-        let at_once = track.merged.min_interval.is_zero();
-        ids(cause, &key.namespace).find_map(|id| {
-            let flapping = self.changes.get(&id)?.flapping(now, at_once)?;
-            Some((id.to_string(), flapping))
-        })
-    }
-
-    fn begin(
-        &mut self,
-        world: &World,
-        key: &Arc<WorkloadKey>,
-        rollout: &Rollout,
-        cause: Cause,
-        budgets: &mut Budgets,
-        now: Timestamp,
-        step: &mut Step,
-    ) {
-        let Some(track) = self.tracks.get_mut(key) else { return };
-        let Some(found) = &track.found else { return };
-        step.intents.push(Intent::Roll {
-            target: target(world, key, track, rollout),
-            stamp: found.snapshot.digest.to_string(),
-            cause: cause.to_string(),
-            sources: found.snapshot.sources().write(),
-        });
-        track.write = Write::UnderWay;
-        track.tried = Some(found.snapshot.digest.to_string().into());
-        track.attempt = Some((found.snapshot.clone(), cause));
-        for id in &track.merged.policies {
-            budgets.entry(id.clone()).or_default().under_way += 1;
-            let wave = self.waves.entry(id.clone()).or_default();
-            wave.begun.insert(Arc::clone(key));
-            wave.last = Some(now);
-        }
-        self.rolling.insert(Arc::clone(key));
-    }
-
-    fn hand_out_records(&mut self, world: &World, now: Timestamp, step: &mut Step) {
-        // A clock that was set back must not stop them.
-        self.records.retain(|at| now.duration_since(*at).abs() < SECOND);
-        let mut waits = false;
-        for key in &self.unrecorded {
-            let Some(track) = self.tracks.get_mut(key) else { continue };
-            let blocked = match &track.write {
-                Write::UnderWay | Write::Taken { .. } => true,
-                Write::Failed { .. } | Write::Outdated { .. } | Write::Idle => {
-                    let until = track.write.waits(now);
-                    soonest(&mut step.next, until);
-                    until.is_some()
-                }
-            };
-            let rollout = world.object(key).and_then(|object| object.rollout.as_deref());
-            let (Some(rollout), Some(wanted), false) = (rollout, &track.record, blocked) else { continue };
-            if self.records.len() >= RECORDS_A_SECOND {
-                waits = true;
-                break;
-            }
-            self.records.push_back(now);
-            let (baseline, sources) = (wanted.baseline.clone(), wanted.sources.clone());
-            let differs_since = wanted.differs_since.clone();
-            step.intents.push(Intent::Record {
-                target: target(world, key, track, rollout),
-                baseline,
-                sources,
-                differs_since,
-            });
-            track.write = Write::UnderWay;
-        }
-        if waits {
-            soonest(&mut step.next, self.records.front().map(|first| after(*first, SECOND)));
-        }
     }
 
     /// What became of a write. Tells of a replacement that has begun.
@@ -507,69 +310,37 @@ impl Planner {
         let key = Arc::clone(key);
         let track = self.tracks.get_mut(&key).filter(|track| track.uid == target.uid)?;
         let attempt = if intent.rolls() { track.attempt.take() } else { None };
-        let attempts = track.attempts;
         let on = Box::from(target.resource_version.as_str());
         let mut begun = None;
         match outcome {
-            Outcome::Written => {
+            Outcome::Written(version) if *version == *on => {
+                // Nothing was changed: it stands there already, or the API server takes nothing of it.
+                track.record = None;
+                track.write = Write::Idle;
+                if attempt.is_some() {
+                    track.fail("the API server stored it and changed nothing", now);
+                }
+            }
+            Outcome::Written(_) => {
                 let stamp = attempt.as_ref().map(|(snapshot, _)| snapshot.digest.to_string().into());
                 track.write = Write::Taken { on, stamp };
                 track.attempts = 0;
                 if let Some((snapshot, cause)) = attempt {
                     let seen = track.seen.map(|(first, _)| first);
+                    self.told.remove(&key);
                     track.has_rolled(snapshot, cause.clone(), now);
                     begun = Some(Begun { key: target.key.clone(), uid: target.uid.clone(), cause, seen });
                 } else {
                     track.record = None;
                 }
             }
-            Outcome::Outdated => track.write = Write::Outdated { on, until: after(now, OUTDATED) },
-            Outcome::NotTried => track.write = Write::Idle,
             // The event that says so is on its way.
-            Outcome::Gone => track.write = Write::Outdated { on, until: after(now, OUTDATED) },
-            Outcome::Failed(message) => {
-                track.attempts = attempts.saturating_add(1);
-                let factor = 2_i32.saturating_pow(attempts.min(16));
-                let until = after(now, FIRST_RETRY.saturating_mul(factor).min(LAST_RETRY));
-                track.write = Write::Failed { attempts: track.attempts, until, message };
-            }
+            Outcome::Outdated | Outcome::Gone => track.write = Write::Outdated { on, until: after(now, OUTDATED) },
+            Outcome::NotTried => track.write = Write::Idle,
+            Outcome::Failed(message) => track.fail(&message, now),
         }
         self.sort(&key, now);
         begun
-    }
-
-    fn budgets(&self, now: Timestamp) -> Budgets {
-        let mut budgets = Budgets::new();
-        for key in &self.rolling {
-            let Some(track) = self.tracks.get(key) else { continue };
-            for id in &track.merged.policies {
-                let budget: &mut Budget = budgets.entry(id.clone()).or_default();
-                match track.warm(now) {
-                    Some(warm) if track.state == State::UpToDate => budget.warm = budget.warm.max(Some(warm)),
-                    _ => budget.under_way += 1,
-                }
-            }
-        }
-        // One that failed still takes its place.
-        for track in self.failed.iter().filter_map(|key| self.tracks.get(key)) {
-            for id in &track.merged.policies {
-                budgets.entry(id.clone()).or_default().under_way += 1;
-            }
-        }
-        budgets
-    }
-
-    /// The objects whose present content made a workload fail, each with such a workload.
-    fn halted(&self, world: &World) -> BTreeMap<ConfigId, String> {
-        let mut halted = BTreeMap::new();
-        for key in &self.failed {
-            let rollout = world.object(key).and_then(|object| object.rollout.as_deref());
-            let Some(cause) = rollout.and_then(|rollout| rollout.cause.as_deref()).map(Cause::read) else { continue };
-            for id in ids(&cause, &key.namespace) {
-                halted.entry(id).or_insert_with(|| key.to_string());
-            }
-        }
-        halted
     }
 
     /// What holds up the replacing of a workload's pods; none where nothing is to be replaced, or it has begun.
@@ -580,24 +351,6 @@ impl Planner {
     /// Why a workload is not served; none where it is, or is none.
     pub fn unserved(&self, key: &WorkloadKey) -> Option<&str> {
         self.unserved.get(key).map(String::as_str)
-    }
-}
-
-/// The objects that a cause names.
-fn ids<'a>(cause: &'a Cause, namespace: &'a str) -> impl Iterator<Item = ConfigId> + 'a {
-    cause.objects.iter().map(move |object| {
-        let key = crate::world::ConfigKey { namespace: namespace.to_owned(), name: object.name.clone() };
-        ConfigId { kind: object.kind, key }
-    })
-}
-
-fn target(world: &World, key: &WorkloadKey, track: &Track, rollout: &Rollout) -> Target {
-    Target {
-        key: key.clone(),
-        resource: world.resource_of(&key.kind).unwrap_or_default().to_owned(),
-        uid: track.uid.clone(),
-        resource_version: rollout.resource_version.to_string(),
-        template_pointers: rollout.template_pointers.clone(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a workload's pods were started with, as its annotations say it.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
@@ -65,6 +66,11 @@ pub(super) fn baseline(stamp: Option<&str>, digest: &Digest) -> String {
     format!("{}:{digest}", stamp.unwrap_or("-"))
 }
 
+/// Whether a baseline stands beside this stamp, or will once the stamp is written: it counts more than the stamp.
+pub(super) fn has_baseline_of(rollout: &Rollout, stamp: &str) -> bool {
+    rollout.baseline.as_deref().and_then(|text| text.split_once(':')).is_some_and(|(of, _)| of == stamp)
+}
+
 /// The value of `immutable.dev/config-sources`: what each object came to, so that a change names its cause also when
 /// nobody saw it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,7 +86,7 @@ impl Sources {
     pub(super) fn write(&self) -> String {
         let mut text = self.of.clone();
         for ((kind, name), short) in self.objects.iter().take(MOST_SOURCES) {
-            text.push_str(&format!(" {}/{name}={short}", kind.name()));
+            let _ = write!(text, " {}/{name}={short}", kind.name());
         }
         text
     }

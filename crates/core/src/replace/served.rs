@@ -94,7 +94,13 @@ pub(super) fn served(
         let message = format!("policy {id} is suspended until {}: {}", suspension.until, suspension.reason);
         Some(Waiting::until(Reason::Suspended, suspension.until, message))
     });
-    let conflict = || merged.conflict(now).map(|conflict| Waiting::for_event(Reason::Conflict, conflict.to_string()));
+    // Windows that are never open are found where it is asked whether one is.
+    let conflict = || {
+        merged
+            .conflict(now)
+            .filter(|_| merged.kinds.is_empty())
+            .map(|conflict| Waiting::for_event(Reason::Conflict, conflict.to_string()))
+    };
     let held = suspended.or_else(conflict);
     Served::Yes { merged, dependencies: all, marked, held }
 }

@@ -11,6 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::after;
 use super::cause::{Cause, ChangedObject};
 use super::merge::Merged;
+use super::planner::{FIRST_RETRY, LAST_RETRY, OUTDATED};
 use super::record::{self, Recorded, RecordedBy, read_differs_since, recorded, recorded_before};
 use super::snapshot::{Now, Snapshot, id_of};
 use super::waiting::Waiting;
@@ -74,8 +75,13 @@ pub(super) struct Track {
     pub attempts: u32,
     /// Whether its pods are taken to read what is current at the next look, whatever is recorded.
     pub adopts: bool,
+    /// The stamp and the baseline about which more is known than they say: until they are written anew, what is recorded
+    /// is what is remembered.
+    pub overruled: Option<(Option<Box<str>>, Option<Box<str>>)>,
     /// Whether it reads other objects than at the last look.
     pub is_other: bool,
+    /// Whether its waiting has been looked at since it is a long one.
+    pub is_noted: bool,
 }
 
 /// How far a write is.
@@ -139,10 +145,6 @@ pub(super) struct View<'a> {
     pub now: Timestamp,
 }
 
-/// How long a write that was outdated waits for the newer version, if no event brings it.
-pub(super) const OUTDATED: SignedDuration = SignedDuration::from_secs(5);
-/// The longest time between two attempts.
-pub(super) const LAST_RETRY: SignedDuration = SignedDuration::from_mins(5);
 /// How many managers are remembered that take back what was written.
 const MOST_MANAGERS: usize = 8;
 /// How long a kubelet goes on giving new pods what it knows of an object: where it does not watch, a minute
@@ -186,7 +188,9 @@ impl Track {
             tried: None,
             attempts: 0,
             adopts: false,
+            overruled: None,
             is_other: false,
+            is_noted: false,
         }
     }
 
@@ -196,9 +200,41 @@ impl Track {
         dependencies.chain(self.marked.iter().cloned()).collect()
     }
 
-    /// Until when others wait since it has just become available again.
+    /// Until when others wait because it has just become available again.
     pub(super) fn warm(&self, now: Timestamp) -> Option<Timestamp> {
-        self.available.map(|available| after(available, self.merged.warmup)).filter(|warm| *warm > now)
+        let warm = after(self.available.filter(|_| self.state == State::UpToDate)?, self.merged.warmup);
+        (now < warm).then_some(warm)
+    }
+
+    /// When time alone changes something of it.
+    pub(super) fn timer(&self) -> Option<Timestamp> {
+        match (&self.state, self.available) {
+            (State::Rolling, _) => self.rolled.map(|rolled| after(rolled, self.merged.progress_deadline)),
+            (State::UpToDate, Some(available)) => Some(after(available, self.merged.warmup)),
+            (State::Pending(_), _) if !self.is_noted => self.seen.map(|(first, _)| after(first, NOTED_AFTER)),
+            _ => None,
+        }
+    }
+
+    /// Whether it must be looked at though nothing was heard of it.
+    pub(super) fn is_due(&self, now: Timestamp) -> bool {
+        matches!(self.write, Write::Taken { .. } | Write::Outdated { .. })
+            || self.timer().is_some_and(|timer| timer <= now)
+            || self.remembered().any(|time| time > now)
+    }
+
+    /// What it remembers by our own clock.
+    fn remembered(&self) -> impl Iterator<Item = Timestamp> {
+        let (first, last) = self.seen.unzip();
+        [self.foreign_since, self.rolled, self.available, first, last].into_iter().flatten()
+    }
+
+    /// A write has failed, and this was said.
+    pub(super) fn fail(&mut self, message: &str, now: Timestamp) {
+        let factor = 2_i32.saturating_pow(self.attempts.min(16));
+        self.attempts = self.attempts.saturating_add(1);
+        let until = after(now, FIRST_RETRY.saturating_mul(factor).min(LAST_RETRY));
+        self.write = Write::Failed { attempts: self.attempts, until, message: message.to_owned() };
     }
 
     /// What is remembered happened before now, also where the clock was set back.
@@ -268,6 +304,11 @@ impl Track {
         self.record = None;
         let differs = before.digest != found.snapshot.digest;
         self.state = if differs { self.differing(view, found, &mut before) } else { self.equal(view, &before, by) };
+        // What is known better than it is written must outlast every look until it is written.
+        self.overruled = match recorded(view.rollout, &before.digest) {
+            Recorded::Content(digest, _) if digest != before.digest => Some(written(view.rollout)),
+            _ => None,
+        };
         self.recorded = Some(before);
         self.current = Some(found.snapshot.clone());
         self.want_record(view, by);
@@ -318,8 +359,13 @@ impl Track {
             self.trusted = Some(self.template.clone());
             return (now.clone(), None);
         }
-        let known = self.recorded.take();
         let comparable = |snapshot: &Snapshot| snapshot.digest.is_comparable(&now.digest);
+        let known = self.recorded.take();
+        if self.overruled.take().is_some_and(|overruled| overruled == written(view.rollout))
+            && let Some(known) = known.clone().filter(comparable)
+        {
+            return (known, None);
+        }
         match recorded(view.rollout, &now.digest) {
             Recorded::Content(digest, by) => {
                 self.trusted = Some(self.template.clone());
@@ -335,17 +381,13 @@ impl Track {
                 if let Some(known) = known.filter(comparable) {
                     return (known, None);
                 }
-                match recorded_before(view.rollout, &now.digest) {
-                    Some(digest) => {
-                        let sources = view.rollout.sources.as_deref().and_then(record::Sources::read);
-                        (Snapshot::recorded(digest, sources), None)
-                    }
-                    // Seen for the first time, or recorded in a way that cannot be compared: never a reason to replace.
-                    None => {
-                        self.trusted = Some(self.template.clone());
-                        (now.clone(), None)
-                    }
+                if let Some(digest) = recorded_before(view.rollout, &now.digest) {
+                    let sources = view.rollout.sources.as_deref().and_then(record::Sources::read);
+                    return (Snapshot::recorded(digest, sources), None);
                 }
+                // Seen for the first time, or recorded in a way that cannot be compared: never a reason to replace.
+                self.trusted = Some(self.template.clone());
+                (now.clone(), None)
             }
         }
     }
@@ -360,7 +402,14 @@ impl Track {
             Some(last) if last.digest == now.digest => {}
             Some(last) if !other_dependencies || differs => {
                 let changed = last.changed(now, &self.dependencies);
-                let written: Option<Vec<Timestamp>> = changed.keys().map(|name| found.written.get(name).copied()).collect();
+                // What is only removed leaves the note of the last writing as it was: then it says nothing.
+                let known = self.found.as_ref().map(|before| &before.written);
+                let noted = |name| {
+                    let written = found.written.get(name)?;
+                    let before = known.and_then(|known| known.get(name));
+                    before.is_some_and(|before| before < written).then_some(*written)
+                };
+                let written: Option<Vec<Timestamp>> = changed.keys().map(noted).collect();
                 let written = written.unwrap_or_default();
                 self.changed = Some(read_by_all(view, written.iter().max().copied()));
                 if differs {
@@ -372,8 +421,9 @@ impl Track {
             }
             Some(_) => {}
             None if differs => {
-                // It changed while nobody looked, and not after everything was last written.
-                self.changed = Some(read_by_all(view, found.last_written()));
+                // It changed while nobody looked. Every pod that is there may be older: what was only removed leaves the
+                // note of the last writing as it was.
+                self.changed = Some(read_by_all(view, None));
                 let noted = read_differs_since(view.rollout, &before.digest).map(|since| since.min(view.now));
                 self.differs_since = noted.or(Some(view.now));
                 self.seen = Some((view.now, view.now));
@@ -494,6 +544,7 @@ impl Track {
         let is_stamped = by == Some(RecordedBy::Stamp) && stamp == Some(recorded.digest.to_string().as_str());
         let baseline = (!is_stamped).then(|| record::baseline(stamp, &recorded.digest));
         let is_long = self.seen.is_some_and(|(first, _)| view.now.duration_since(first) >= NOTED_AFTER);
+        self.is_noted = is_long;
         let noted = read_differs_since(rollout, &recorded.digest);
         let differs_since = match (&self.state, self.differs_since) {
             (State::Pending(_), Some(since)) if is_long || noted.is_some() => {
@@ -510,13 +561,20 @@ impl Track {
     }
 }
 
+/// The stamp and the baseline of a workload.
+fn written(rollout: &Rollout) -> (Option<Box<str>>, Option<Box<str>>) {
+    (rollout.stamp.clone(), rollout.baseline.clone())
+}
+
 /// From when on every new pod has read what was written then. Where nobody noted when it was written, that is now, or when
 /// the newest pod was made, should our clock be behind; and the kubelet may be behind as long as the operator was, but not
 /// for longer than it keeps anything.
 fn read_by_all(view: &View<'_>, written: Option<Timestamp>) -> Timestamp {
     match written {
         Some(written) => view.now.min(after(written, KEPT_BY_KUBELETS)).max(written),
-        None => newest_pod(view).and_then(|newest| Timestamp::from_second(newest).ok()).unwrap_or(view.now).max(view.now),
+        None => {
+            newest_pod(view).and_then(|newest| Timestamp::from_second(newest).ok()).unwrap_or(view.now).max(view.now)
+        }
     }
 }
 

@@ -30,6 +30,9 @@ pub enum ConfigKind {
 }
 
 impl ConfigKind {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::ConfigMap, Self::Secret];
+
     /// `ConfigMap`
     pub fn name(self) -> &'static str {
         match self {

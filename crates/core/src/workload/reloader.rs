@@ -4,7 +4,7 @@
 //! One thing differs on purpose: it reads an item `a|b` of a list as "begins with a or ends with b". Here every item
 //! stands for whole names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use regex_lite::{Regex, RegexBuilder};
 
@@ -36,20 +36,20 @@ const LARGEST_PATTERN: usize = 8 << 10;
 const DEEPEST_PATTERN: u32 = 16;
 
 /// The annotations about one kind.
-struct Names {
+struct KindAnnotations {
     auto: &'static str,
     reload: &'static str,
     exclude: &'static str,
 }
 
-fn names(kind: ConfigKind) -> Names {
+fn annotations_of(kind: ConfigKind) -> KindAnnotations {
     match kind {
-        ConfigKind::ConfigMap => Names {
+        ConfigKind::ConfigMap => KindAnnotations {
             auto: "configmap.reloader.stakater.com/auto",
             reload: "configmap.reloader.stakater.com/reload",
             exclude: "configmaps.exclude.reloader.stakater.com/reload",
         },
-        ConfigKind::Secret => Names {
+        ConfigKind::Secret => KindAnnotations {
             auto: "secret.reloader.stakater.com/auto",
             reload: "secret.reloader.stakater.com/reload",
             exclude: "secrets.exclude.reloader.stakater.com/reload",
@@ -168,7 +168,7 @@ impl Reloader {
         for name in template.keys().filter(|name| is_ours(name)) {
             problems.extend(misplaced(name, true));
         }
-        let mut told = std::collections::BTreeSet::new();
+        let mut told = BTreeSet::new();
         problems.retain(|problem: &String| told.insert(problem.clone()));
         Some(Self { config_map, secret, problems: problems.into() })
     }
@@ -225,7 +225,7 @@ impl Reloader {
                 });
                 counted.keys.read_all();
                 let owner = if self.selection(kind).of_template { " of the pod template" } else { "" };
-                counted.fields.insert(0, format!("annotation {}{owner}", names(kind).reload));
+                counted.fields.insert(0, format!("annotation {}{owner}", annotations_of(kind).reload));
             }
         }
         counting.into_values().collect()
@@ -239,7 +239,7 @@ impl Reloader {
     }
 
     /// Every name of a kind that is named, each once; one that is written out need not exist.
-    fn named<'a>(&'a self, kind: ConfigKind, objects: &'a impl ConfigObjects) -> std::collections::BTreeSet<&'a str> {
+    fn named<'a>(&'a self, kind: ConfigKind, objects: &'a impl ConfigObjects) -> BTreeSet<&'a str> {
         let named = &self.selection(kind).named;
         let written = named.iter().filter_map(|name| match name {
             Name::Plain(plain) => Some(&**plain),
@@ -268,13 +268,13 @@ fn read_selection(
     template: &Annotations,
     problems: &mut Vec<String>,
 ) -> Selection {
-    let names = names(kind);
-    let selecting = [names.reload, names.auto, AUTO, SEARCH];
+    let of_kind = annotations_of(kind);
+    let selecting = [of_kind.reload, of_kind.auto, AUTO, SEARCH];
     let of_template = !selecting.iter().any(|name| workload.contains_key(*name));
     let annotations = if of_template { template } else { workload };
     let value = |name: &str| annotations.get(name).map_or("", String::as_str);
     let auto: Vec<bool> =
-        [AUTO, names.auto].into_iter().filter_map(|name| read_bool(name, value(name), problems)).collect();
+        [AUTO, of_kind.auto].into_iter().filter_map(|name| read_bool(name, value(name), problems)).collect();
     let search = match value(SEARCH) {
         "true" => true,
         // No more than Reloader itself counts; most of all not what was switched off on purpose.
@@ -286,19 +286,19 @@ fn read_selection(
         }
     };
     let mut named = Vec::new();
-    for item in items(names.reload, value(names.reload), problems) {
+    for item in items(of_kind.reload, value(of_kind.reload), problems) {
         match Name::read(item) {
             Ok(name) => named.push(name),
             Err(error) => problems.push(format!(
                 "annotation {}: {:?} is no pattern that can be used ({error}) and names nothing; write names or \
                  regular expressions, with commas between them",
-                names.reload,
+                of_kind.reload,
                 printable(item),
             )),
         }
     }
-    let excluded = workload.get(names.exclude).map_or("", String::as_str);
-    let excluded = items(names.exclude, excluded, problems).into_iter().map(Into::into).collect();
+    let excluded = workload.get(of_kind.exclude).map_or("", String::as_str);
+    let excluded = items(of_kind.exclude, excluded, problems).into_iter().map(Into::into).collect();
     Selection {
         auto: (!auto.is_empty()).then(|| auto.contains(&true)),
         search,
@@ -344,7 +344,7 @@ fn parse_bool(value: &str) -> Option<bool> {
 
 /// Why an annotation does nothing where it stands, if it does nothing.
 fn misplaced(name: &str, in_template: bool) -> Option<String> {
-    let kinds = [ConfigKind::ConfigMap, ConfigKind::Secret].map(names);
+    let kinds = [ConfigKind::ConfigMap, ConfigKind::Secret].map(annotations_of);
     let shown = printable(name);
     if matches!(name, MATCH | IGNORE) {
         return Some(format!("annotation {shown} counts on a ConfigMap or Secret only; write it there"));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::ConfigKey;
+use super::{Change, ConfigKey, Touched};
 use crate::references::digest::ConfigContent;
 use crate::rules::ConfigKind;
 use crate::workload::ConfigMarks;
@@ -91,7 +91,14 @@ impl Contents {
         self.names.get(&(kind, Box::from(namespace))).into_iter().flatten().map(|name| &**name)
     }
 
-    /// How many are known by what they hold.
+    /// How many of a kind are there and known by what they hold.
+    pub fn present(&self, kind: ConfigKind) -> usize {
+        let is_there =
+            |(id, reading): &(&ConfigId, &Reading)| id.kind == kind && matches!(reading, Reading::Present(_));
+        self.known.iter().filter(is_there).count()
+    }
+
+    /// How many were read, with those that are not there.
     pub fn len(&self) -> usize {
         self.known.len()
     }
@@ -101,8 +108,30 @@ impl Contents {
         self.known.is_empty()
     }
 
+    /// Takes in a change of contents or names; of others nothing.
+    pub(super) fn apply(&mut self, change: Change) -> Touched {
+        let mut touched = Touched::default();
+        match change {
+            Change::Content(id, reading) => touched.contents.extend(self.read(&id, reading).then_some(id)),
+            Change::Name(id, is_there) => {
+                let is_news = self.name(&id, is_there);
+                touched.names.extend(is_news.then_some((id.kind, id.key.namespace)));
+            }
+            Change::ForgetContents => {
+                self.known.clear();
+                touched.all_rollouts = true;
+            }
+            Change::Names(kind, all) => {
+                self.name_all(kind, all);
+                touched.all_rollouts = true;
+            }
+            _ => {}
+        }
+        touched
+    }
+
     /// Takes in what was read, or forgets it; returns whether anything but its version is other than before.
-    pub(super) fn read(&mut self, id: &ConfigId, reading: Option<Reading>) -> bool {
+    fn read(&mut self, id: &ConfigId, reading: Option<Reading>) -> bool {
         let Some(reading) = reading else { return self.known.remove(id).is_some() };
         let is_news = match (self.known.get(id), &reading) {
             (Some(Reading::Present(before)), Reading::Present(now)) => {
@@ -114,13 +143,8 @@ impl Contents {
         is_news
     }
 
-    /// Forgets everything that was read: it cannot be compared with what is read from now on.
-    pub(super) fn forget(&mut self) {
-        self.known.clear();
-    }
-
     /// Takes in that one is there, or not; returns whether that is news.
-    pub(super) fn name(&mut self, id: &ConfigId, is_there: bool) -> bool {
+    fn name(&mut self, id: &ConfigId, is_there: bool) -> bool {
         let of_namespace = (id.kind, Box::from(id.key.namespace.as_str()));
         if is_there {
             return self.names.entry(of_namespace).or_default().insert(id.key.name.as_str().into());
@@ -134,7 +158,7 @@ impl Contents {
     }
 
     /// Takes in which there are of a kind, and no others.
-    pub(super) fn name_all(&mut self, kind: ConfigKind, all: Vec<ConfigKey>) {
+    fn name_all(&mut self, kind: ConfigKind, all: Vec<ConfigKey>) {
         self.names.retain(|(other, _), _| *other != kind);
         for ConfigKey { namespace, name } in all {
             self.names.entry((kind, namespace.into())).or_default().insert(name.into());

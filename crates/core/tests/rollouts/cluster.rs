@@ -9,10 +9,13 @@ use immutable_core::workload::rollout::{BASELINE, CAUSE, DIFFERS_SINCE, ROLLOUT,
 use immutable_core::workload::{self, Kind, WorkloadKind};
 use immutable_core::world::{Change, ConfigId, Object, WorkloadKey};
 
-use crate::objects::{Config, Data, Pod, Read, Reference, Revision, Template, Workload, config_id, key, made, projected, stamp_of};
+use crate::objects::{
+    Config, Data, Pod, Read, Reference, Revision, Template, Workload, config_id, key, made, projected, stamp_of,
+};
 
 /// The kinds that are watched, each by itself.
-pub(crate) const WATCHED: [Kind; 5] = [Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet, Kind::ReplicaSet, Kind::Pod];
+pub(crate) const WATCHED: [Kind; 5] =
+    [Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet, Kind::ReplicaSet, Kind::Pod];
 /// 2026-01-05T00:00:00Z in milliseconds.
 pub(crate) const START: i64 = 1_767_571_200_000;
 
@@ -109,7 +112,8 @@ impl Cluster {
             self.gone.insert(pod.name.clone(), pod.clone());
             self.log.get_mut(&Kind::Pod).unwrap().push(Change::Workload(key(Kind::Pod, &pod.name), None));
         }
-        let (gone, kept) = std::mem::take(&mut self.replica_sets).into_iter().partition(|(_, (_, owner))| *owner == workload.uid);
+        let (gone, kept) =
+            std::mem::take(&mut self.replica_sets).into_iter().partition(|(_, (_, owner))| *owner == workload.uid);
         let gone: BTreeMap<String, (String, String)> = gone;
         self.replica_sets = kept;
         for (name, _) in gone.into_values() {
@@ -134,7 +138,10 @@ impl Cluster {
         if workload.kind == Kind::Deployment && !self.replica_sets.contains_key(&maker) {
             self.replica_sets.insert(maker.clone(), (maker.clone(), workload.uid.clone()));
             let object = made(maker.clone(), workload.uid.clone(), None);
-            self.log.get_mut(&Kind::ReplicaSet).unwrap().push(Change::Workload(key(Kind::ReplicaSet, &maker), Some(object)));
+            self.log
+                .get_mut(&Kind::ReplicaSet)
+                .unwrap()
+                .push(Change::Workload(key(Kind::ReplicaSet, &maker), Some(object)));
         }
         let object = is_there.then(|| made(format!("{}-uid", pod.name), maker, Some(pod)));
         if !is_there {
@@ -299,7 +306,8 @@ impl Cluster {
             }
         };
         match intent {
-            Intent::Roll { stamp, cause, sources, .. } => {
+            Intent::Roll { stamp, cause, sources, baseline, .. } => {
+                set(false, BASELINE, baseline);
                 set(true, STAMP, &Some(stamp.clone()));
                 set(true, CAUSE, &Some(cause.clone()));
                 set(false, SOURCES, &Some(sources.clone()));
@@ -331,7 +339,7 @@ impl Cluster {
             && before.template == workload.template
             && before.owners == workload.owners;
         if is_same {
-            return (Outcome::Written, false);
+            return (Outcome::Written(target.resource_version.clone()), false);
         }
         let rolls = before.template != workload.template;
         // Of a Deployment the API server raises it for annotations too.
@@ -341,6 +349,7 @@ impl Cluster {
         workload.times.insert(manager, now);
         let name = workload.name.clone();
         self.emit(&name);
-        (Outcome::Written, rolls)
+        let version = self.workloads[&name].version.to_string();
+        (Outcome::Written(version), rolls)
     }
 }

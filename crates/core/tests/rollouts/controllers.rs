@@ -1,7 +1,7 @@
 //! The controllers and the kubelet: pods are replaced one by one, and each reads what is there when it starts.
 
 use immutable_core::workload::Kind;
-use immutable_core::workload::rollout::{Progress, Replacing, STAMP, CAUSE};
+use immutable_core::workload::rollout::{CAUSE, Progress, Replacing, STAMP};
 
 use crate::cluster::Cluster;
 use crate::objects::{BAD, Pod, Revision, Workload};
@@ -113,7 +113,9 @@ impl Cluster {
         if is_stopped {
             return false;
         }
-        let Some(oldest) = workload.pods.iter().filter(|pod| is_old(pod)).min_by_key(|pod| (pod.available, pod.created)) else {
+        let Some(oldest) =
+            workload.pods.iter().filter(|pod| is_old(pod)).min_by_key(|pod| (pod.available, pod.created))
+        else {
             return false;
         };
         let is_ready = workload.pods.iter().all(|pod| pod.available || is_old(pod));

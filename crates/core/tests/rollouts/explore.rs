@@ -28,8 +28,12 @@ fn setup(settings: Vec<Value>, operators: usize, workloads: usize) -> impl Strat
         };
         (kind, references, replacing, replicas)
     });
-    (select(settings), prop::collection::vec(workload, 1..=workloads))
-        .prop_map(move |(replace, workloads)| Setup { replace, workloads, configs: 2, operators })
+    (select(settings), prop::collection::vec(workload, 1..=workloads)).prop_map(move |(replace, workloads)| Setup {
+        replace,
+        workloads,
+        configs: 2,
+        operators,
+    })
 }
 
 fn people() -> impl Strategy<Value = Op> {
@@ -55,7 +59,15 @@ fn people() -> impl Strategy<Value = Op> {
 
 fn machines(operators: usize) -> impl Strategy<Value = Op> {
     let operator = 0..operators;
-    let faults = select(vec![Fault::None, Fault::None, Fault::None, Fault::Refused, Fault::LostRequest, Fault::LostAnswer, Fault::NotTried]);
+    let faults = select(vec![
+        Fault::None,
+        Fault::None,
+        Fault::None,
+        Fault::Refused,
+        Fault::LostRequest,
+        Fault::LostAnswer,
+        Fault::NotTried,
+    ]);
     prop_oneof![
         3 => (0..4_usize).prop_map(|workload| Op::Reconcile { workload }),
         3 => (operator.clone(), 0..7_usize, 1..4_usize)

@@ -3,47 +3,113 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use immutable_core::references::dependencies;
 use immutable_core::replace::{Intent, Outcome, Reason};
 use immutable_core::rules::ConfigKind;
 use immutable_core::workload::Kind;
 use immutable_core::workload::rollout::{CAUSE, Progress, Replacing, STAMP};
 use immutable_core::world::{Change, Content};
-use immutable_core::references::dependencies;
 use serde_json::Value;
 
 use crate::cluster::{Cluster, WATCHED};
-use crate::objects::{BAD, Data, Pod, Read, Reference, Workload, stamp_of, config_id, projected};
+use crate::objects::{BAD, Data, Pod, Read, Reference, Workload, config_id, projected, stamp_of};
 use crate::operator::{Fault, Operator, Writing, policy};
 
 /// One thing that happens. Numbers are taken modulo what there is.
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
-    Edit { config: usize, key: usize, value: u8 },
-    Touch { config: usize },
-    Remove { config: usize },
-    Deploy { workload: usize, keeps: bool, adds: Option<usize> },
-    Undo { workload: usize },
-    DropStamp { workload: usize },
-    RevertFrom { workload: usize, times: u32 },
-    Pause { workload: usize, paused: bool },
-    Scale { workload: usize, replicas: usize },
-    Evict { workload: usize, pod: usize },
-    Recreate { workload: usize },
-    Annotate { workload: usize },
-    Refuse { workload: usize, refuses: bool },
-    Reconcile { workload: usize },
-    Watch { operator: usize, kind: usize, events: usize },
-    PerformReads { operator: usize },
-    AnswerReads { operator: usize },
-    Step { operator: usize },
-    Write { operator: usize, write: usize, fault: Fault },
-    Answer { operator: usize, write: usize },
-    Restart { operator: usize },
-    Lead { operator: usize, at_once: bool },
-    Pass { milliseconds: i64 },
-    Jump { operator: usize, milliseconds: i64 },
+    Edit {
+        config: usize,
+        key: usize,
+        value: u8,
+    },
+    Touch {
+        config: usize,
+    },
+    Remove {
+        config: usize,
+    },
+    Deploy {
+        workload: usize,
+        keeps: bool,
+        adds: Option<usize>,
+    },
+    Undo {
+        workload: usize,
+    },
+    DropStamp {
+        workload: usize,
+    },
+    RevertFrom {
+        workload: usize,
+        times: u32,
+    },
+    Pause {
+        workload: usize,
+        paused: bool,
+    },
+    Scale {
+        workload: usize,
+        replicas: usize,
+    },
+    Evict {
+        workload: usize,
+        pod: usize,
+    },
+    Recreate {
+        workload: usize,
+    },
+    Annotate {
+        workload: usize,
+    },
+    Refuse {
+        workload: usize,
+        refuses: bool,
+    },
+    Reconcile {
+        workload: usize,
+    },
+    Watch {
+        operator: usize,
+        kind: usize,
+        events: usize,
+    },
+    PerformReads {
+        operator: usize,
+    },
+    AnswerReads {
+        operator: usize,
+    },
+    Step {
+        operator: usize,
+    },
+    Write {
+        operator: usize,
+        write: usize,
+        fault: Fault,
+    },
+    Answer {
+        operator: usize,
+        write: usize,
+    },
+    Restart {
+        operator: usize,
+    },
+    Lead {
+        operator: usize,
+        at_once: bool,
+    },
+    Pass {
+        milliseconds: i64,
+    },
+    Jump {
+        operator: usize,
+        milliseconds: i64,
+    },
     /// Everything works for so many seconds.
-    Run { seconds: usize },
+    Run {
+        seconds: usize,
+    },
 }
 
 /// What holds in a run.
@@ -200,7 +266,8 @@ impl Model {
             }
             Op::Pause { workload, paused } => {
                 let name = self.name_of(workload);
-                self.cluster.update(&name, "kubectl", |workload| workload.paused = paused && workload.kind == Kind::Deployment);
+                self.cluster
+                    .update(&name, "kubectl", |workload| workload.paused = paused && workload.kind == Kind::Deployment);
             }
             Op::Scale { workload, replicas } => {
                 let name = self.name_of(workload);
@@ -224,7 +291,8 @@ impl Model {
             Op::Annotate { workload } => {
                 let name = self.name_of(workload);
                 let version = self.cluster.version.to_string();
-                self.cluster.update(&name, "kubectl", |workload| drop(workload.annotations.insert("note".to_owned(), version)));
+                self.cluster
+                    .update(&name, "kubectl", |workload| drop(workload.annotations.insert("note".to_owned(), version)));
             }
             Op::Refuse { workload, refuses } => {
                 let name = self.name_of(workload);
@@ -255,7 +323,8 @@ impl Model {
             Op::Write { operator, write, fault } => self.write(operator % count, write, fault),
             Op::Answer { operator, write } => {
                 let operator = &mut self.operators[operator % count];
-                let done: Vec<usize> = (0..operator.writes.len()).filter(|at| operator.writes[*at].outcome.is_some()).collect();
+                let done: Vec<usize> =
+                    (0..operator.writes.len()).filter(|at| operator.writes[*at].outcome.is_some()).collect();
                 if !done.is_empty() {
                     operator.answer(&self.cluster, done[write % done.len()]);
                 }
@@ -281,6 +350,7 @@ impl Model {
     }
 
     pub(crate) fn step(&mut self, operator: usize) {
+        self.cluster.now += 1;
         for (_, object) in self.operators[operator].world.objects() {
             if let (Content::Known(workload), Some(_)) = (&object.content, &object.rollout) {
                 let references = dependencies(workload).len();
@@ -290,7 +360,10 @@ impl Model {
         for intent in self.operators[operator].step(&self.cluster) {
             let target = intent.target().clone();
             if let Intent::Roll { stamp, cause, .. } = &intent {
-                self.note(format_args!("  {operator} decides to roll {} v{} to {stamp}: {cause}", target.key, target.resource_version));
+                self.note(format_args!(
+                    "  {operator} decides to roll {} v{} to {stamp}: {cause}",
+                    target.key, target.resource_version
+                ));
                 self.check_cause(operator, &target.uid, stamp);
             } else {
                 self.note(format_args!("  {operator} decides on {intent:?}"));
@@ -341,23 +414,27 @@ impl Model {
     fn check_cause(&self, operator: usize, uid: &str, stamp: &str) {
         let Some(workload) = self.cluster.workloads.values().find(|workload| workload.uid == uid) else { return };
         // All that is noted of an object is when any key was last written.
-        let configs = workload.template.references.iter().filter_map(|reference| self.cluster.configs.get(&reference.config));
+        let configs =
+            workload.template.references.iter().filter_map(|reference| self.cluster.configs.get(&reference.config));
         let written = configs.map(|config| config.written).max().unwrap_or(0);
         let changed = self.cluster.changed.get(uid).copied().unwrap_or(0).max(written);
-        // Where there is no pod, none is replaced.
-        if self.has_jumped || workload.pods.is_empty() {
+        // Where there is no pod, none is replaced; and of what changed while nobody looked nobody knows when.
+        if self.has_jumped || workload.pods.is_empty() || self.operators[operator].started >= changed {
             return;
         }
         // A kubelet may be as late as the operator, for a minute at most. Nobody knows when something went away.
-        let read_by_all = if self.cluster.read(&workload.template.references).is_some_and(|read| read.iter().all(Option::is_some)) {
-            self.operators[operator].learned.min(changed + 60_000).max(changed)
-        } else {
-            i64::MAX
-        };
+        let read_by_all =
+            if self.cluster.read(&workload.template.references).is_some_and(|read| read.iter().all(Option::is_some)) {
+                self.operators[operator].learned.min(changed + 60_000).max(changed)
+            } else {
+                i64::MAX
+            };
         let gone = self.cluster.gone.values().filter(|pod| pod.name.starts_with(&format!("{uid}-")));
         let is_stale = |pod: &Pod| {
             // One that is not ready may have waited, and reads when it starts.
-            !pod.available || pod.created.div_euclid(1000) <= read_by_all.div_euclid(1000) || is_stale(&self.cluster, workload, pod, stamp)
+            !pod.available
+                || pod.created.div_euclid(1000) <= read_by_all.div_euclid(1000)
+                || is_stale(&self.cluster, workload, pod, stamp)
         };
         let is_known_to_be_gone = |pod: &&Pod| !self.knows(operator, pod);
         let any = workload.pods.iter().chain(gone.filter(|pod| !is_known_to_be_gone(pod))).any(is_stale);
@@ -451,7 +528,7 @@ impl Model {
                 continue;
             }
             let due = self.operators.iter().filter(|operator| operator.leads);
-            let due = due.filter_map(|operator| Some(operator.next?.as_millisecond() - operator.skew));
+            let due = due.filter_map(|operator| Some(operator.next?.as_millisecond() + 1 - operator.skew));
             let Some(next) = due.chain(self.cluster.next_deadline()).min() else {
                 self.note(format_args!("quiet after {round} rounds"));
                 return;
@@ -471,8 +548,13 @@ impl Model {
                 Some(Reason::Partitioned) => matches!(workload.replacing, Replacing::Partition(_)),
                 Some(Reason::Paused) => workload.paused,
                 Some(Reason::MissingReference) => self.cluster.read(&workload.template.references).is_none(),
-                Some(Reason::Reverted) => self.history.contains("argocd") || self.history.contains("Revert")
-                    || self.history.contains("DropStamp") || self.history.contains("Undo") || self.history.contains("Deploy"),
+                Some(Reason::Reverted) => {
+                    self.history.contains("argocd")
+                        || self.history.contains("Revert")
+                        || self.history.contains("DropStamp")
+                        || self.history.contains("Undo")
+                        || self.history.contains("Deploy")
+                }
                 Some(Reason::WriteFailed) => workload.refuses,
                 _ => false,
             };
@@ -484,7 +566,9 @@ impl Model {
                 assert!(
                     !is_stale(&self.cluster, workload, pod, &stamp),
                     "{} is old, and {} waits for {waiting:?}\n{workload:#?}\n{}",
-                    pod.name, workload.name, self.history
+                    pod.name,
+                    workload.name,
+                    self.history
                 );
             }
             assert_eq!(reason, None, "{} waits for {waiting:?}\n{}", workload.name, self.history);
@@ -521,5 +605,10 @@ fn is_stale(cluster: &Cluster, workload: &Workload, pod: &Pod, stamp: &str) -> b
     }
     let current: Read = cluster.current(&workload.template);
     let of = |reference: &Reference| pod.references.iter().position(|known| known == reference);
-    workload.template.references.iter().zip(current).any(|(reference, now)| of(reference).is_some_and(|at| read[at] != now))
+    workload
+        .template
+        .references
+        .iter()
+        .zip(current)
+        .any(|(reference, now)| of(reference).is_some_and(|at| read[at] != now))
 }

@@ -8,8 +8,8 @@ use immutable_core::references::digest::{ConfigContent, DigestKey, State, digest
 use immutable_core::references::{Dependency, dependencies};
 use immutable_core::rules::ConfigKind;
 use immutable_core::workload::rollout::{
-    BASELINE, CAUSE, Choice, DIFFERS_SINCE, Progress, ROLLOUT, ROLLOUT_MANAGER, RECORD_MANAGER, Replacing, Rollout, SOURCES,
-    STAMP, Writer,
+    BASELINE, CAUSE, Choice, DIFFERS_SINCE, Progress, RECORD_MANAGER, ROLLOUT, ROLLOUT_MANAGER, Replacing, Rollout,
+    SOURCES, STAMP, Writer,
 };
 use immutable_core::workload::{self, ConfigMarks, Kind, PodFacts, WorkloadKind};
 use immutable_core::world::{ConfigId, ConfigKey, ConfigObject, Content, Object, Reading, WorkloadKey};
@@ -214,11 +214,17 @@ impl Workload {
     }
 
     /// As the operator reads it.
-    pub(crate) fn object(&self, now: i64, cache: &mut BTreeMap<(Kind, String, Vec<Reference>, u32), workload::Workload>) -> Object {
-        let of = |annotations: &BTreeMap<String, String>, name: &str| annotations.get(name).map(|text| text.as_str().into());
+    pub(crate) fn object(
+        &self,
+        now: i64,
+        cache: &mut BTreeMap<(Kind, String, Vec<Reference>, u32), workload::Workload>,
+    ) -> Object {
+        let of =
+            |annotations: &BTreeMap<String, String>, name: &str| annotations.get(name).map(|text| text.as_str().into());
         let mut hasher = DefaultHasher::new();
         (self.template.image, &self.template.references).hash(&mut hasher);
-        let writers = self.times.iter().filter(|(manager, _)| **manager != ROLLOUT_MANAGER && **manager != RECORD_MANAGER);
+        let writers =
+            self.times.iter().filter(|(manager, _)| **manager != ROLLOUT_MANAGER && **manager != RECORD_MANAGER);
         let writer = writers.max_by_key(|(_, time)| second(**time));
         let rollout = Rollout {
             resource_version: self.version.to_string().into(),

@@ -58,6 +58,8 @@ pub(crate) struct Operator {
     /// Whether it believes that it leads.
     pub leads: bool,
     pub next: Option<Timestamp>,
+    /// When it was started, in the same way.
+    pub started: i64,
     /// When it last learned what something holds, in milliseconds of the API server's clock.
     pub learned: i64,
     /// What it has read since it was started.
@@ -101,6 +103,7 @@ impl Operator {
             skew: 0,
             leads: false,
             next: None,
+            started: cluster.now,
             learned: cluster.now,
             known: BTreeSet::new(),
         };
@@ -165,7 +168,8 @@ impl Operator {
     pub(crate) fn perform_reads(&mut self, cluster: &Cluster) -> bool {
         let mut any = false;
         for (id, reads) in self.reads.iter_mut().filter(|(_, reads)| reads.done.is_none()) {
-            let config = cluster.configs.iter().find(|(config, _)| config_id(**config) == *id).map(|(_, config)| config);
+            let config =
+                cluster.configs.iter().find(|(config, _)| config_id(**config) == *id).map(|(_, config)| config);
             reads.done = Some((reading(&cluster.key, config), config.map(|config| config.data.clone())));
             any = true;
         }
@@ -198,7 +202,8 @@ impl Operator {
     pub(crate) fn step(&mut self, cluster: &Cluster) -> Vec<Intent> {
         let now = self.now(cluster);
         if !self.leads {
-            let (kept, untried) = std::mem::take(&mut self.writes).into_iter().partition(|write| write.outcome.is_some());
+            let (kept, untried) =
+                std::mem::take(&mut self.writes).into_iter().partition(|write| write.outcome.is_some());
             self.writes = kept;
             for write in untried {
                 let _ = self.planner.done(&write.intent, Outcome::NotTried, now);

@@ -5,8 +5,12 @@ use serde_json::{Value, json};
 
 use super::*;
 
+fn written(settings: Value) -> ReplaceSettings {
+    serde_json::from_value(settings).unwrap()
+}
+
 fn read(settings: Value) -> Result<Replace, Vec<(String, String)>> {
-    serde_json::from_value::<ReplaceSettings>(settings).unwrap().validate()
+    written(settings).validate()
 }
 
 #[test]

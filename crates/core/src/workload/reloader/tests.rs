@@ -11,12 +11,15 @@ use crate::references::KeyUse;
 
 const KINDS: [ConfigKind; 2] = [ConfigKind::ConfigMap, ConfigKind::Secret];
 
-fn annotations(pairs: &[(&str, &str)]) -> Annotations {
+/// Names and values.
+type Pairs<'a> = &'a [(&'a str, &'a str)];
+
+fn annotations(pairs: Pairs<'_>) -> Annotations {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
 /// A workload's annotations without a template's.
-fn read(pairs: &[(&str, &str)]) -> Reloader {
+fn read(pairs: Pairs<'_>) -> Reloader {
     Reloader::read(&annotations(pairs), &Annotations::new()).unwrap()
 }
 
@@ -25,8 +28,8 @@ fn read(pairs: &[(&str, &str)]) -> Reloader {
 struct Objects(BTreeMap<(ConfigKind, String), ConfigMarks>);
 
 impl Objects {
-    fn of(objects: &[(ConfigKind, &str, &[(&str, &str)])]) -> Self {
-        let marks = |pairs: &[(&str, &str)]| ConfigMarks::read(&annotations(pairs));
+    fn of(objects: &[(ConfigKind, &str, Pairs<'_>)]) -> Self {
+        let marks = |pairs: Pairs<'_>| ConfigMarks::read(&annotations(pairs));
         Self(objects.iter().map(|(kind, name, pairs)| ((*kind, (*name).to_owned()), marks(pairs))).collect())
     }
 }
@@ -105,7 +108,7 @@ const SECRET_EXCLUDE: &str = "secrets.exclude.reloader.stakater.com/reload";
 #[case::ignored_though_matching(&[(SECRET_RELOAD, "m.*")], &[])]
 #[case::ignored_though_searched(&[(SEARCH, "true")], &["cm/tagged"])]
 #[case::exclude_alone(&[(CM_EXCLUDE, "app")], &[])]
-fn these_count(#[case] annotations: &[(&str, &str)], #[case] expected: &[&str]) {
+fn these_count(#[case] annotations: Pairs<'_>, #[case] expected: &[&str]) {
     let (own, objects) = cluster();
     let reloader = read(annotations);
     assert_eq!(told(&reloader.dependencies(&own, &objects, false)), expected);
@@ -118,7 +121,7 @@ fn these_count(#[case] annotations: &[(&str, &str)], #[case] expected: &[&str]) 
 #[case::off_for_one_kind(&[(SECRET_AUTO, "false")], &["cm/app", "cm/tagged"])]
 #[case::an_empty_value_says_nothing(&[(AUTO, "")], &["cm/app", "cm/tagged", "secret/db"])]
 #[case::named(&[(CM_RELOAD, "app")], &["cm/app*", "cm/tagged", "secret/db"])]
-fn by_default_all_counts(#[case] annotations: &[(&str, &str)], #[case] expected: &[&str]) {
+fn by_default_all_counts(#[case] annotations: Pairs<'_>, #[case] expected: &[&str]) {
     let (own, objects) = cluster();
     assert_eq!(told(&read(annotations).dependencies(&own, &objects, true)), expected);
 }
@@ -131,8 +134,8 @@ fn by_default_all_counts(#[case] annotations: &[(&str, &str)], #[case] expected:
 #[case::one_kind_each(&[(CM_RELOAD, "xapp")], &[(AUTO, "true")], &["cm/xapp*", "secret/db"])]
 #[case::exclude_selects_nothing(&[(CM_EXCLUDE, "app")], &[(AUTO, "true")], &["cm/tagged", "secret/db"])]
 fn the_template_speaks_where_the_workload_is_silent(
-    #[case] workload: &[(&str, &str)],
-    #[case] template: &[(&str, &str)],
+    #[case] workload: Pairs<'_>,
+    #[case] template: Pairs<'_>,
     #[case] expected: &[&str],
 ) {
     let (own, objects) = cluster();
@@ -176,7 +179,7 @@ fn nothing_of_reloader_is_nothing() {
 #[case(&[(AUTO, "F")], false)]
 #[case(&[(CM_EXCLUDE, "app")], false)]
 #[case(&[("reloader.stakater.com/rollout-strategy", "restart")], false)]
-fn a_workload_opts_in(#[case] annotations: &[(&str, &str)], #[case] expected: bool) {
+fn a_workload_opts_in(#[case] annotations: Pairs<'_>, #[case] expected: bool) {
     assert_eq!(read(annotations).selects(), expected);
 }
 
@@ -194,7 +197,7 @@ fn a_workload_opts_in(#[case] annotations: &[(&str, &str)], #[case] expected: bo
     "annotation secretproviderclass.reloader.stakater.com/auto is not understood and does nothing; remove it")]
 #[case::mark_of_an_object(&[(IGNORE, "true")],
     "annotation reloader.stakater.com/ignore counts on a ConfigMap or Secret only; write it there")]
-fn problems_are_told_once(#[case] annotations: &[(&str, &str)], #[case] expected: &str) {
+fn problems_are_told_once(#[case] annotations: Pairs<'_>, #[case] expected: &str) {
     let reloader = read(annotations);
     let [problem] = reloader.problems() else { unreachable!("{:?}", reloader.problems()) };
     assert!(problem.contains(expected), "{problem}");
@@ -237,7 +240,7 @@ fn lists_are_bounded() {
 
 /// What Reloader decides of one object, step by step as its documentation tells it.
 fn counts(reloader: &[(&str, String)], kind: ConfigKind, name: &str, objects: &Objects, referenced: bool) -> bool {
-    let of_kind = names(kind);
+    let of_kind = annotations_of(kind);
     let value = |wanted: &str| reloader.iter().find(|(name, _)| *name == wanted).map_or("", |(_, value)| value);
     let marks = objects.marks(kind, name);
     if marks.is_some_and(|marks| marks.is_ignored) || value(of_kind.exclude).split(',').any(|item| item == name) {

@@ -10,7 +10,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{IntOrPercent, Kind, Reloader, Tree, UpdateStrategy, WorkloadKind};
 use crate::rules::printable;
@@ -255,27 +255,20 @@ fn hash_of(templates: &[(&str, &Value)]) -> u64 {
     let mut hasher = DefaultHasher::new();
     for (pointer, template) in templates {
         pointer.hash(&mut hasher);
-        let Some(template) = template.as_object() else { continue };
-        hash_entries(template, &["metadata"], &mut hasher);
-        let metadata = template.get("metadata").and_then(Value::as_object);
-        if let Some(metadata) = metadata {
-            hash_entries(metadata, &["annotations"], &mut hasher);
-        }
-        // An apply with our annotations makes the maps they stand in. So these are hashed as if they were there.
-        if let Some(annotations) = metadata.and_then(|metadata| metadata.get("annotations")?.as_object()) {
-            hash_entries(annotations, &[STAMP, CAUSE], &mut hasher);
+        let metadata = template.get("metadata");
+        let annotations = metadata.and_then(|metadata| metadata.get("annotations"));
+        let parts: [(Option<&Value>, &[&str]); 3] =
+            [(Some(*template), &["metadata"]), (metadata, &["annotations"]), (annotations, &[STAMP, CAUSE])];
+        for (part, but) in parts {
+            // An apply of our annotations makes the maps that they stand in, so an absent map hashes as an empty one.
+            let entries = part.and_then(Value::as_object).into_iter().flatten();
+            for entry in entries.filter(|(key, _)| !but.contains(&key.as_str())) {
+                entry.hash(&mut hasher);
+            }
+            hasher.write_u8(0xff);
         }
     }
     hasher.finish()
-}
-
-/// Hashes what a map holds but for these keys, whatever its order. A map that holds nothing else hashes as nothing.
-fn hash_entries(map: &Map<String, Value>, but: &[&str], hasher: &mut DefaultHasher) {
-    let mut entries: Vec<(&String, &Value)> = map.iter().filter(|(key, _)| !but.contains(&key.as_str())).collect();
-    entries.sort_unstable_by_key(|(key, _)| *key);
-    if !entries.is_empty() {
-        entries.hash(hasher);
-    }
 }
 
 fn replicas(value: &Value, kind: &WorkloadKind) -> i64 {

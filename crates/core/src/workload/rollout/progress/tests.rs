@@ -255,6 +255,7 @@ fn over(mut status: Value, with: Value) -> Value {
     over(argo("3", "Paused", 1), json!({"controllerPause": true, "pauseConditions": [{"reason": "CanaryPauseStep"}]})),
     Progress::UnderWay
 )]
+#[case::paused_with_pods_of_the_newest_only(argo("3", "Paused", 4), Progress::UnderWay)]
 #[case::let_go_on_and_not_seen(over(argo("3", "Healthy", 1), json!({"controllerPause": true})), Progress::UnderWay)]
 #[case::aborted(argo("3", "Degraded", 1), Progress::Failed)]
 #[case::aborted_before_the_newest_spec(argo("2", "Degraded", 1), Progress::UnderWay)]
@@ -308,6 +309,17 @@ fn conditions(told: &[(&str, &str)]) -> Value {
 #[case::counts_against_ready(
     json!({"replicas": 4, "updatedReplicas": 2, "availableReplicas": 4, "conditions": conditions(&[("Ready", "True")])}),
     Progress::UnderWay
+)]
+#[case::not_ready_against_counts(
+    json!({"replicas": 4, "updatedReplicas": 4, "availableReplicas": 4, "conditions": conditions(&[("Ready", "False")])}),
+    Progress::UnderWay
+)]
+#[case::not_available_against_counts(
+    json!({"replicas": 4, "updatedReplicas": 4, "readyReplicas": 4, "conditions": conditions(&[("Available", "False")])}),
+    Progress::UnderWay
+)]
+#[case::ready_and_moving(
+    json!({"conditions": conditions(&[("Ready", "True"), ("Progressing", "True")])}), Progress::UnderWay
 )]
 #[case::counts_of_an_old_pod_left(
     json!({"replicas": 5, "updatedReplicas": 4, "availableReplicas": 5}), Progress::UnderWay
@@ -412,7 +424,7 @@ fn any_status() -> impl Strategy<Value = Value> {
     )
 }
 
-/// `kubectl rollout status` (k8s.io/kubectl/pkg/polymorphichelpers/rollout_status.go) of an object of generation 3 whose
+/// `kubectl rollout status` (`k8s.io/kubectl/pkg/polymorphichelpers/rollout_status.go`) of an object of generation 3 whose
 /// strategy is `RollingUpdate`.
 fn kubectl_is_done(kind: Kind, replicas: i64, partition: Option<i64>, status: &Value) -> bool {
     let number = |field: &str| status[field].as_i64().unwrap_or(0);
