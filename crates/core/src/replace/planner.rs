@@ -27,7 +27,7 @@ use crate::world::{ConfigId, Known, Touched, WorkloadKey, World};
 pub(super) use decide::Decided;
 
 /// How long a write that was outdated waits for the newer version, if no event brings it.
-const OUTDATED: SignedDuration = SignedDuration::from_secs(5);
+pub(super) const OUTDATED: SignedDuration = SignedDuration::from_secs(5);
 /// The first time between two attempts, and the longest.
 pub(super) const FIRST_RETRY: SignedDuration = SignedDuration::from_secs(1);
 pub(super) const LAST_RETRY: SignedDuration = SignedDuration::from_mins(5);
@@ -234,8 +234,16 @@ impl Planner {
             Ok(found) => {
                 let has_deadline = key.kind.built_in() == Some(Kind::Deployment);
                 let view = View { world, object, rollout, key: digest_key, has_deadline, now };
+                let available = track.available;
                 track.look(&view, &found);
                 track.found = Some(found);
+                if track.available > available {
+                    for id in &track.merged.policies {
+                        if let Some(wave) = self.waves.get_mut(id) {
+                            wave.last = Some(now);
+                        }
+                    }
+                }
             }
         }
         self.sort(&key, now);
