@@ -41,6 +41,7 @@ impl Seen {
                     uid: "c".into(),
                     resource_version: "1".into(),
                     content: Arc::new(content),
+                    marks: crate::workload::ConfigMarks::default(),
                     written: Some(at(written)),
                     writer: None,
                 }))
