@@ -18,7 +18,7 @@ test: ## Runs every test, the ones against a real control plane too (first run o
 lint: ## Checks formatting, lints, purity of the core, generated files, promises and scripts
 	@scripts/lint
 
-bench: ## Measures what docs/performance.md promises and prints a table (about 16 minutes)
+bench: ## Measures what docs/performance.md promises and prints a table (about 18 minutes)
 	@scripts/bench
 
 generate: ## Writes what is generated: crds/, docs/rules/

@@ -40,7 +40,9 @@ pub enum LogFormat {
 
 /// Starts logging to stderr; `RUST_LOG` says how much, absent means information.
 pub fn start_logging(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,kube=warn"));
+    // The client quotes whole answers that it cannot parse, and an answer may be a Secret.
+    let usual = || EnvFilter::new("info,kube=warn,kube_client::client=error");
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| usual());
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
         LogFormat::Text => builder

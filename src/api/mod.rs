@@ -12,7 +12,9 @@ pub use policy::{
     ClusterImmutablePolicy, ClusterImmutablePolicySpec, ClusterMatch, ImmutablePolicy, ImmutablePolicySpec, Match,
 };
 pub use schema::crds;
-pub use status::{ConditionType, EffectiveRuleStatus, PolicyStatus, RuleFindings, SummaryStatus};
+pub use status::{
+    ConditionType, EffectiveRuleStatus, PolicyStatus, ReplaceStatus, RuleFindings, SummaryStatus, WaitingStatus,
+};
 
 /// API group of every custom resource.
 pub const GROUP: &str = "immutable.dev";

@@ -1,11 +1,15 @@
 //! What the operator reports of a policy.
 
 use immutable_core::policy::{EffectiveRule, Enforcement, RuleSource};
+use immutable_core::replace::Numbers;
 use immutable_core::rules::RuleId;
 use immutable_core::scan::Summary;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+/// How long what is said of a workload may be; there are at most as many as there are reasons.
+const LONGEST_MESSAGE: usize = 512;
 
 /// What the operator reports of a policy.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
@@ -14,7 +18,7 @@ pub struct PolicyStatus {
     /// The generation that the rest was computed from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready, Reconciling, Stalled, Enforced, Scanned.
+    /// Ready, Reconciling, Stalled, Enforced, Scanned, Replaced.
     #[serde(default)]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -27,6 +31,9 @@ pub struct PolicyStatus {
     /// What runs in the cluster comes to; absent before it was looked at.
     #[serde(default)]
     pub summary: Option<SummaryStatus>,
+    /// Where the workloads stand whose pods are replaced when what they read changes; absent without `spec.replace`.
+    #[serde(default)]
+    pub replace: Option<ReplaceStatus>,
     /// What it leaves open or judges anew, because it does not judge every kind.
     // Always written: a merge patch that leaves it out would leave old ones standing.
     #[serde(default)]
@@ -57,6 +64,61 @@ pub struct SummaryStatus {
     /// How many findings of each rule exceptions excuse; they are not among the others.
     #[serde(default)]
     pub excused: Vec<RuleFindings>,
+}
+
+/// Where workloads stand with the ConfigMaps and Secrets that they read. Each is counted in one place.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplaceStatus {
+    /// How many workloads the policy has replaced when what they read changes.
+    #[schemars(extend("format" = "int64"))]
+    pub workloads: u64,
+    /// How many of them run what is current.
+    #[schemars(extend("format" = "int64"))]
+    pub up_to_date: u64,
+    /// How many are being replaced.
+    #[schemars(extend("format" = "int64"))]
+    pub rolling: u64,
+    /// How many were replaced and did not become available.
+    #[schemars(extend("format" = "int64"))]
+    pub failed: u64,
+    /// How many are to be replaced and wait for nothing but their turn.
+    #[schemars(extend("format" = "int64"))]
+    pub pending: u64,
+    /// How many are to be replaced and wait, by reason; what somebody must do comes first.
+    #[serde(default)]
+    pub waiting: Vec<WaitingStatus>,
+}
+
+/// Workloads that wait for the same.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+pub struct WaitingStatus {
+    /// What they wait for, such as Window.
+    pub reason: String,
+    /// How many they are.
+    #[schemars(extend("format" = "int64"))]
+    pub count: u64,
+    /// One of them, and what it waits for in words.
+    pub message: String,
+}
+
+impl From<&Numbers> for ReplaceStatus {
+    fn from(numbers: &Numbers) -> Self {
+        let waiting = numbers.by_rank().map(|(reason, group)| {
+            let example = group.examples.first().map(ToString::to_string).unwrap_or_default();
+            let message = format!("{example}: {}", group.message);
+            let message = message.chars().take(LONGEST_MESSAGE).collect();
+            WaitingStatus { reason: reason.name().to_owned(), count: group.count, message }
+        });
+        Self {
+            workloads: numbers.workloads(),
+            up_to_date: numbers.up_to_date,
+            rolling: numbers.rolling.count,
+            failed: numbers.failed.count,
+            pending: numbers.pending.count,
+            waiting: waiting.collect(),
+        }
+    }
 }
 
 /// How many findings a rule has.
@@ -113,6 +175,8 @@ pub enum ConditionType {
     Enforced,
     /// What runs in the cluster is judged.
     Scanned,
+    /// The pods of its workloads run what is current.
+    Replaced,
     /// An exception counts.
     Active,
 }
@@ -126,6 +190,7 @@ impl ConditionType {
             Self::Stalled => "Stalled",
             Self::Enforced => "Enforced",
             Self::Scanned => "Scanned",
+            Self::Replaced => "Replaced",
             Self::Active => "Active",
         }
     }

@@ -74,6 +74,10 @@ pub(crate) async fn read_config(client: &Client, id: &ConfigId, key: &DigestKey)
         Err(kube::Error::Api(status)) if matches!(status.code, 401 | 403) => {
             Ok(Reading::Unreadable(status.message.clone()))
         }
+        // What cannot be parsed is quoted, and it may be a secret.
+        Err(kube::Error::SerdeError(_)) => {
+            Err(kube::Error::Service(format!("what the API server answers is no {}", id.kind.name()).into()))
+        }
         Err(error) => Err(error),
     }
 }

@@ -2,6 +2,7 @@
 
 use immutable_core::native::Compiled;
 use immutable_core::policy::{Enforcement, Policy};
+use immutable_core::replace;
 use immutable_core::rules::ConfigKind;
 use immutable_core::scan::Summary;
 use immutable_core::workload::WorkloadKind;
@@ -10,7 +11,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::cluster::KnownPolicy;
 use super::proof::ProofState;
-use crate::api::{ConditionType, EffectiveRuleStatus, PolicyStatus, SummaryStatus};
+use super::replace_status::replaced;
+use crate::api::{ConditionType, EffectiveRuleStatus, PolicyStatus, ReplaceStatus, SummaryStatus};
 
 /// How long a message of a condition may be; the API server takes 32 KiB.
 const LONGEST_MESSAGE: usize = 1024;
@@ -40,6 +42,8 @@ pub(super) struct Seen<'a> {
     pub unwatched: &'a [(&'a WorkloadKind, &'a str)],
     /// Reason and message where reports lack something.
     pub reports: Option<(&'static str, String)>,
+    /// Where workloads stand whose pods are replaced; none while that is not known.
+    pub replace: Option<&'a replace::Summary>,
     /// The kinds of configuration that a rule asks for and that are not known, with the reason.
     pub unknown_configs: &'a [(ConfigKind, &'a str)],
 }
@@ -72,6 +76,13 @@ pub(super) fn status(known: &KnownPolicy, seen: &Seen<'_>, now: Timestamp) -> Po
             conditions.push(enforced(policy, seen, now));
             conditions.push(scanned(seen));
             status.summary = seen.scan.map(SummaryStatus::from);
+            if let Some((state, reason, message)) = replaced(policy, seen.replace, now) {
+                conditions.push((ConditionType::Replaced, state, reason, message));
+                let numbers = |summary: &replace::Summary| {
+                    summary.policies.get(&policy.id).map(ReplaceStatus::from).unwrap_or_default()
+                };
+                status.replace = seen.replace.map(numbers);
+            }
         }
     }
     let (stored, generation) = (&known.status.conditions, known.version.generation);

@@ -8,6 +8,7 @@ mod exceptions;
 mod leader;
 mod proof;
 mod reconcile;
+mod replace_status;
 mod report_choice;
 mod report_queue;
 mod report_troubles;
@@ -217,6 +218,7 @@ async fn work(
                     health.ready();
                     if leads(&is_leading) {
                         let is_scannable = cluster.world.missing(workloads.kinds()).is_empty();
+                        reconciler.standing = rollouts.summary();
                         let next = reconciler.pass(&mut cluster, is_scannable).await;
                         due = tokio::time::Instant::now() + next.min(Duration::from_secs(10));
                         telling_due = tokio::time::Instant::now();

@@ -1,6 +1,7 @@
 //! One pass: compile, plan, write, prove, report. It decides nothing that the core decides.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -8,6 +9,7 @@ use immutable_core::native::{
     Compilation, Compiled, Installation, Intent, NativeKind, NativeObject, Observed, ObservedSpec, Probe, link, plan,
 };
 use immutable_core::policy::{Policy, PolicyId};
+use immutable_core::replace::Summary;
 use immutable_core::rules::ConfigKind;
 use immutable_core::scan::Scan;
 use immutable_core::workload::WorkloadKind;
@@ -17,6 +19,7 @@ use tokio::time::Instant;
 use super::cluster::{Cluster, KnownPolicy};
 use super::conditions::{Progress, Seen, status};
 use super::proof::{ProofState, Proofs, judge, target};
+use super::replace_status::Standings;
 use super::reports::Reports;
 use super::write::{WriteError, Writer};
 use crate::telemetry::Metrics;
@@ -66,6 +69,9 @@ pub(super) struct Reconciler {
     scanned: Option<Instant>,
     /// When the summary of each policy was last written.
     summarised: BTreeMap<PolicyId, Instant>,
+    /// Where workloads stand whose pods are replaced; none while that is not known.
+    pub standing: Option<Arc<Summary>>,
+    standings: Standings,
     /// What is told of workloads.
     pub reports: Reports,
     /// When it was last looked whether statuses of exceptions have changed.
@@ -106,6 +112,8 @@ impl Reconciler {
             scan: Scan::default(),
             scanned: None,
             summarised: BTreeMap::new(),
+            standing: None,
+            standings: Standings::default(),
             reports,
             exceptions_reported: None,
             in_force: BTreeSet::new(),
@@ -345,6 +353,7 @@ impl Reconciler {
     async fn report(&mut self, cluster: &mut Cluster, compilation: &Compilation, now: Timestamp) -> bool {
         let mut changed = Vec::new();
         self.summarised.retain(|id, _| cluster.policies.contains_key(id));
+        self.standings.begin(|id| cluster.policies.contains_key(id));
         let troubles = self.reports.troubles(&self.scan);
         for (id, known) in &cluster.policies {
             // The custom kinds of other policies are no matter of this one.
@@ -368,6 +377,7 @@ impl Reconciler {
                 scan: self.scanned.and_then(|_| self.scan.summary(id)),
                 unwatched: &unwatched,
                 reports: troubles.of(id),
+                replace: self.standing.as_deref(),
                 unknown_configs: &unknown,
             };
             let mut status = status(known, &seen, now);
@@ -378,6 +388,7 @@ impl Reconciler {
             if status.summary != known.status.summary {
                 self.summarised.insert(id.clone(), Instant::now());
             }
+            self.standings.hold_back(id, &known.status, &mut status, Instant::now());
             if status != known.status {
                 changed.push((id.clone(), known.version.uid.clone(), status));
             }
@@ -499,6 +510,9 @@ impl Reconciler {
         };
         if let Some(proof) = self.proofs.next() {
             next = next.min(proof.saturating_duration_since(Instant::now()).max(Duration::from_millis(50)));
+        }
+        if let Some(standing) = self.standings.next(Instant::now()) {
+            next = next.min(standing);
         }
         if let Some(exceptions) = cluster.exceptions.next(&self.in_force, now) {
             next = next.min(exceptions);

@@ -1,5 +1,5 @@
 //! A cluster in which something of everything happens: old workloads that break a policy, denied requests, findings that
-//! are only recorded, a kind that cannot be watched, and an expression that fails.
+//! are only recorded, a kind that cannot be watched, an expression that fails, and a change that replaces pods.
 
 use anyhow::{Result, ensure};
 use jiff::{SignedDuration, Timestamp};
@@ -36,6 +36,22 @@ apiVersion: v1
 kind: Pod
 metadata: {name: old, namespace: bank}
 spec: {containers: [{name: main, image: "registry.example/bank:latest"}]}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings, namespace: bank}
+data: {version: "0"}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: reader, namespace: bank}
+spec:
+  selector: {matchLabels: {app: reader}}
+  template:
+    metadata: {labels: {app: reader}}
+    spec:
+      containers:
+      - {name: main, image: "registry.example/bank:1", envFrom: [{configMapRef: {name: settings}}]}
 "#;
 
 const POLICIES: &str = r#"
@@ -64,6 +80,13 @@ spec:
   enforcement: Enforce
   suspend: {until: "2099-01-01T00:00:00Z", reason: for the tests}
   rules: {imageTag: {}}
+---
+apiVersion: immutable.dev/v1alpha1
+kind: ImmutablePolicy
+metadata: {name: replaces, namespace: bank}
+spec:
+  rules: {imageTag: {}}
+  replace: {onConfigChange: Enabled, settle: 0s, minInterval: 0s}
 ---
 # Not one of ours, but with such a name: ours have no expression that can fail.
 apiVersion: admissionregistration.k8s.io/v1
@@ -113,6 +136,18 @@ async fn happen() -> Result<(&'static Cluster, &'static Operator)> {
         Ok(())
     })
     .await?;
+    wait_until("what pods were started with to be recorded", GENEROUS, async || {
+        ensure!(operator.metric("immutable_config_records_total{result=\"written\"}").await? > 0.5, "nothing is");
+        Ok(())
+    })
+    .await?;
+    edit(cluster).await?;
+    wait_until("pods to be replaced", GENEROUS, async || {
+        let begun = "immutable_rollouts_total{result=\"begun\",trigger=\"ConfigChanged\"}";
+        ensure!(operator.metric(begun).await? > 0.5, "none is");
+        Ok(())
+    })
+    .await?;
     wait_until("what the API server counts", GENEROUS, async || {
         fail_to_evaluate(cluster).await?;
         let text = server_metrics(cluster).await?;
@@ -159,6 +194,12 @@ pub(crate) async fn be_denied(cluster: &Cluster) -> Result<()> {
 pub(crate) async fn fail_to_evaluate(cluster: &Cluster) -> Result<()> {
     let create = ["create", "configmap", "any", "--from-literal=a=b", "--dry-run=server"];
     cluster.kubectl(&create, "").await?.success().map(|_| ())
+}
+
+/// Changes the ConfigMap that the Deployment `reader` reads.
+async fn edit(cluster: &Cluster) -> Result<()> {
+    let patch = ["patch", "configmap", "settings", "--namespace=bank", "--patch={\"data\":{\"version\":\"1\"}}"];
+    cluster.kubectl(&patch, "").await?.success().map(|_| ())
 }
 
 /// The API server's own metrics.

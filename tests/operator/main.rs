@@ -16,6 +16,7 @@ mod repair;
 mod report_races;
 mod reports;
 mod rights;
+mod rollout_signs;
 mod scan;
 mod system;
 mod validation;

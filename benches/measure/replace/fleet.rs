@@ -88,15 +88,14 @@ impl Fleet {
     }
 }
 
-/// A Deployment of one replica that reads a whole ConfigMap. Its pods have a node from the start: the scheduler places 25
-/// a second, so most of the time would pass with waiting for it.
+/// A Deployment of one replica that reads a whole ConfigMap.
 pub(super) fn deployment(name: &str, config_map: &str) -> Value {
     let labels = json!({"app": name});
     json!({
         "metadata": {"name": name, "labels": labels},
         "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": {
             "metadata": {"labels": labels},
-            "spec": {"nodeName": "node-1", "containers": [{
+            "spec": {"containers": [{
                 "name": "app", "image": "registry.example/shop/web:1.27.3", "env": [{"name": "PORT", "value": "8080"}],
                 "envFrom": [{"configMapRef": {"name": config_map}}], "ports": [{"containerPort": 8080}],
                 "resources": {"requests": {"cpu": "1m"}, "limits": {"memory": "16Mi"}},

@@ -128,7 +128,7 @@ impl Watched {
                 Err(error) => bail!("{error}"),
             };
             match tokio::time::timeout_at(deadline, changes.changed()).await {
-                Ok(changed) => changed.context("nobody watches any more")?,
+                Ok(told) => told.context("nobody watches any more")?,
                 Err(_) => return Err(seen.context(format!("waited {GENEROUS:?} for {what}; seen last"))),
             }
         }

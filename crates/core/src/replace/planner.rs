@@ -335,6 +335,11 @@ impl Planner {
         begun
     }
 
+    /// What holds up the replacing of a workload's pods; none where nothing is to be replaced, or it has begun.
+    pub fn waiting(&self, key: &WorkloadKey) -> Option<&Waiting> {
+        self.waiting.get(key)
+    }
+
     /// Why a workload is not served; none where it is, or is none.
     pub fn unserved(&self, key: &WorkloadKey) -> Option<&str> {
         self.unserved.get(key).map(String::as_str)

@@ -12,6 +12,29 @@ use crate::world::WorkloadKey;
 /// How many workloads are named as examples.
 const MOST_EXAMPLES: usize = 3;
 
+/// What somebody must do before what passes by itself, and the worst of it first.
+const WORST_FIRST: [Reason; 19] = [
+    Reason::Halted,
+    Reason::Flapping,
+    Reason::Reverted,
+    Reason::Conflict,
+    Reason::MissingReference,
+    Reason::Unreadable,
+    Reason::WriteFailed,
+    Reason::Paused,
+    Reason::OnDelete,
+    Reason::Partitioned,
+    Reason::Suspended,
+    Reason::AnothersRollout,
+    Reason::Window,
+    Reason::Checkpoint,
+    Reason::Warmup,
+    Reason::MaxConcurrent,
+    Reason::MinInterval,
+    Reason::Settling,
+    Reason::NotReadYet,
+];
+
 /// Where all of them stand.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
@@ -77,13 +100,14 @@ impl Numbers {
         self.up_to_date + self.pending.count + self.rolling.count + self.failed.count + waiting
     }
 
+    /// Those that wait, by reason: what somebody must do comes first.
+    pub fn by_rank(&self) -> impl Iterator<Item = (Reason, &Group)> {
+        WORST_FIRST.into_iter().filter_map(|reason| Some((reason, self.waiting.get(&reason)?)))
+    }
+
     /// The reason that says most about what must be done, and who waits for it: what somebody must do comes first.
     pub fn worst(&self) -> Option<(Reason, &Group)> {
-        let first = Reason::ALL
-            .into_iter()
-            .filter(|reason| self.waiting.contains_key(reason))
-            .min_by_key(|reason| rank(*reason));
-        let worst = first.and_then(|reason| Some((reason, self.waiting.get(&reason)?)));
+        let worst = self.by_rank().next();
         match worst {
             _ if self.conflicts.count == 0 => worst,
             Some((reason, _)) if rank(reason) < rank(Reason::Conflict) => worst,
@@ -105,29 +129,8 @@ impl Numbers {
     }
 }
 
-/// The order of reasons: the lowest is told first.
+/// The place of a reason among them.
 fn rank(reason: Reason) -> usize {
-    const WORST_FIRST: [Reason; 19] = [
-        Reason::Halted,
-        Reason::Flapping,
-        Reason::Reverted,
-        Reason::Conflict,
-        Reason::MissingReference,
-        Reason::Unreadable,
-        Reason::WriteFailed,
-        Reason::Paused,
-        Reason::OnDelete,
-        Reason::Partitioned,
-        Reason::Suspended,
-        Reason::AnothersRollout,
-        Reason::Window,
-        Reason::Checkpoint,
-        Reason::Warmup,
-        Reason::MaxConcurrent,
-        Reason::MinInterval,
-        Reason::Settling,
-        Reason::NotReadYet,
-    ];
     WORST_FIRST.iter().position(|known| *known == reason).unwrap_or(WORST_FIRST.len())
 }
 
@@ -161,6 +164,8 @@ impl Planner {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::workload::{Kind, WorkloadKind};
 
@@ -175,7 +180,7 @@ mod tests {
 
     #[test]
     fn every_reason_has_a_rank() {
-        let ranks: std::collections::BTreeSet<usize> = Reason::ALL.into_iter().map(rank).collect();
+        let ranks: BTreeSet<usize> = Reason::ALL.into_iter().map(rank).collect();
         assert_eq!(ranks, (0..Reason::ALL.len()).collect());
         // Nothing that passes by itself hides what somebody must do.
         let (must, passes): (Vec<_>, Vec<_>) = Reason::ALL.into_iter().partition(|reason| reason.needs_somebody());
@@ -210,5 +215,27 @@ mod tests {
         numbers.add(&key("b"), &Place::Waiting(&waiting(Reason::Window)), None);
         assert_eq!(numbers.worst().map(|(reason, group)| (reason, group.count)), Some((Reason::Conflict, 1)));
         assert_eq!(numbers.workloads(), 2);
+    }
+
+    #[test]
+    fn workloads_of_a_policy_are_summed_up() {
+        let mut planner = crate::replace::told::tests::planner_of(10_000);
+        let keys: Vec<_> = planner.tracks.keys().take(3).cloned().collect();
+        let states = [State::Rolling, State::Failed, State::Pending(crate::replace::Cause::default())];
+        for (key, state) in keys.iter().zip(states) {
+            if let Some(track) = planner.tracks.get_mut(key) {
+                track.state = state;
+            }
+        }
+        let summary = planner.summary();
+        let numbers = summary.policies.values().next().cloned().unwrap_or_default();
+        assert_eq!((numbers.up_to_date, numbers.workloads()), (9_997, 10_000));
+        assert_eq!(numbers.rolling.examples, [Arc::clone(&keys[0])]);
+        assert_eq!((numbers.failed.count, numbers.pending.count), (1, 1));
+        assert_eq!(summary.all, numbers);
+        // What waits is not pending.
+        planner.waiting.insert(Arc::clone(&keys[2]), waiting(Reason::Window));
+        let numbers = planner.summary().all;
+        assert_eq!((numbers.pending.count, numbers.waiting[&Reason::Window].count), (0, 1));
     }
 }

@@ -76,3 +76,62 @@ impl Planner {
         self.waiting.insert(key, waiting);
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::policy::PolicyId;
+    use crate::replace::merge::{Merged, merge};
+    use crate::replace::settings::Replace;
+    use crate::replace::track::Track;
+    use crate::workload::rollout::Rollout;
+    use crate::workload::{Kind, WorkloadKind};
+
+    /// A planner that serves so many Deployments, up to date, of one policy.
+    pub(in crate::replace) fn planner_of(count: usize) -> Planner {
+        let id = PolicyId { namespace: None, name: "policy".to_owned() };
+        let replace = Replace::default();
+        let merged: Arc<Merged> = Arc::new(merge(std::iter::once((&id, &replace))));
+        let kind = WorkloadKind::BuiltIn(Kind::Deployment);
+        let manifest = json!({"metadata": {"name": "web"}, "spec": {"template": {"spec": {"containers": []}}}});
+        let rollout = Rollout::read(&manifest, &kind, &[]).unwrap();
+        let mut planner = Planner::default();
+        for number in 0..count {
+            let name = format!("web-{number:05}");
+            let track = Track::new(&name, Arc::clone(&merged), &rollout, Timestamp::UNIX_EPOCH);
+            let key = WorkloadKey { kind: kind.clone(), namespace: "shop".to_owned(), name };
+            planner.tracks.insert(Arc::new(key), track);
+        }
+        planner
+    }
+
+    fn told(planner: &mut Planner, reason: Reason, minute: i64, acts: bool) -> Vec<Reason> {
+        let key = Arc::clone(planner.tracks.keys().next().unwrap());
+        let now = Timestamp::from_second(minute * 60).unwrap();
+        let mut step = Step::default();
+        planner.wait(Arc::clone(&key), Waiting::for_event(reason, "it waits"), now, acts, &mut step);
+        assert_eq!(planner.waiting[&key].reason, reason);
+        step.held.into_iter().map(|held| held.waiting.reason).collect()
+    }
+
+    #[test]
+    fn what_a_workload_waits_for_is_told_once_by_who_acts() {
+        let mut planner = planner_of(1);
+        assert_eq!(told(&mut planner, Reason::Paused, 0, false), []);
+        assert_eq!(told(&mut planner, Reason::Paused, 1, true), [Reason::Paused]);
+        assert_eq!(told(&mut planner, Reason::Paused, 2, true), []);
+        // What passes at once is not told, and makes nothing be told again.
+        assert_eq!(told(&mut planner, Reason::Settling, 3, true), []);
+        assert_eq!(told(&mut planner, Reason::Paused, 4, true), []);
+        assert_eq!(told(&mut planner, Reason::Window, 5, true), [Reason::Window]);
+        // However long it lasts.
+        for minute in 6..60 {
+            assert_eq!(told(&mut planner, Reason::Window, minute, true), []);
+        }
+        assert_eq!(told(&mut planner, Reason::Paused, 60, true), [Reason::Paused]);
+    }
+}
