@@ -88,7 +88,8 @@ fn writer_of<'w>(
         Some(created) if !revision.is_again => created.checked_add(MADE_WITHIN).unwrap_or(Timestamp::MAX),
         _ => return None,
     };
-    let is_it = |writer: &&Writer| writer.time <= until && before.is_none_or(|before| before <= writer.time);
+    // Within one second it is not known what came first.
+    let is_it = |writer: &&Writer| writer.time <= until && before.is_none_or(|before| before < writer.time);
     writers.iter().filter(is_it).max_by_key(|writer| writer.time)
 }
 

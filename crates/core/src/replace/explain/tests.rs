@@ -41,7 +41,6 @@ impl Seen {
                     uid: "c".into(),
                     resource_version: "1".into(),
                     content: Arc::new(content),
-                    marks: crate::workload::ConfigMarks::default(),
                     written: Some(at(written)),
                     writer: None,
                     marks: ConfigMarks::default(),
