@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::cause::Cause;
 use super::merge::Merged;
-use super::planner::Planner;
+use super::planner::{Decided, Planner};
 use super::record::{MOST_SOURCES, Recorded, RecordedBy, recorded};
 use super::snapshot::id_of;
 use super::track::{State, Track, Write};
@@ -146,7 +146,7 @@ impl Planner {
         for track in self.tracks.values_mut() {
             track.seen = None;
         }
-        self.decided = None;
+        self.decided = Decided::again();
     }
 
     /// Where a workload stands after the last step; none where there is no such one.

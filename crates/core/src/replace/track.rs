@@ -476,6 +476,8 @@ impl Track {
 
     /// Compares what stands on the metadata with what must stand there.
     fn want_record(&mut self, view: &View<'_>, by: Option<RecordedBy>) {
+        let is_long = self.seen.is_some_and(|(first, _)| view.now.duration_since(first) >= NOTED_AFTER);
+        self.is_noted = is_long;
         let (Some(recorded), rollout) = (&self.recorded, view.rollout) else { return };
         // Where pods may be older than what is recorded, nothing is said of them; nor where they read nothing that counts.
         if self.dependencies.is_empty() || self.trusted.as_ref() != Some(&self.template) {
@@ -484,8 +486,6 @@ impl Track {
         let stamp = rollout.stamp.as_deref();
         let is_stamped = by == Some(RecordedBy::Stamp) && stamp == Some(recorded.digest.to_string().as_str());
         let baseline = (!is_stamped).then(|| record::baseline(stamp, &recorded.digest));
-        let is_long = self.seen.is_some_and(|(first, _)| view.now.duration_since(first) >= NOTED_AFTER);
-        self.is_noted = is_long;
         let noted = read_differs_since(rollout, &recorded.digest);
         let differs_since = match (&self.state, self.differs_since) {
             (State::Pending(_), Some(since)) if is_long || noted.is_some() => {
