@@ -89,7 +89,8 @@ impl Outlook {
             exit = exit.max(Exit::Unfinished);
         }
         // Names are asked for only where a workload names objects by a pattern.
-        let has_patterns = |rollout: &Rollout| rollout.reloader.as_ref().is_some_and(|reloader| reloader.has_patterns());
+        let has_patterns =
+            |rollout: &Rollout| rollout.reloader.as_ref().is_some_and(|reloader| reloader.has_patterns());
         if world.objects().any(|(_, object)| object.rollout.as_deref().is_some_and(has_patterns)) {
             for Unlisted { kind, why } in lists.names(&mut world).await? {
                 problems.push(format!("{kind} cannot be listed, and a workload names some by a pattern: {why}"));

@@ -4,9 +4,7 @@ use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
 use crate::command::{Folder, call};
-use crate::replacing::{
-    available, checked, config_map, edit, merge, names, reading, recorded, replace_policy, told,
-};
+use crate::replacing::{available, checked, config_map, edit, merge, names, reading, recorded, replace_policy, told};
 use crate::support::{Cluster, Effect, Operator};
 use crate::user::User;
 
@@ -32,8 +30,8 @@ async fn what_is_to_be_replaced_is_told_in_order_with_what_is_held_back() -> Res
     let mut by_hand = reading("StatefulSet", "by-hand", &["app"]);
     by_hand["spec"]["updateStrategy"] = json!({"type": "OnDelete"});
     let broken = reading("Deployment", "broken", &["app", "needed"]);
-    let [web, api, current] =
-        [("web", "app"), ("api", "app"), ("current", "other")].map(|(name, config)| reading("Deployment", name, &[config]));
+    let [web, api, current] = [("web", "app"), ("api", "app"), ("current", "other")]
+        .map(|(name, config)| reading("Deployment", name, &[config]));
     let objects = [config_map("app", "1"), config_map("other", "1"), config_map("needed", "1")];
     let served = [web.clone(), api, current, paused.clone(), by_hand, broken];
     let (cluster, namespace) = left_behind(&objects, &served).await?;
@@ -58,8 +56,7 @@ async fn what_is_to_be_replaced_is_told_in_order_with_what_is_held_back() -> Res
     let first = &report["replace"][0];
     ensure!(first["cause"] == "ConfigMap app" && first["settle"] == "2s" && first["kind"] == "Deployment", "{first}");
     let held = report["heldBack"].as_array().into_iter().flatten();
-    let mut held: Vec<String> =
-        held.map(|one| format!("{} {}", one["name"], one["reason"]).replace('"', "")).collect();
+    let mut held: Vec<String> = held.map(|one| format!("{} {}", one["name"], one["reason"]).replace('"', "")).collect();
     held.sort();
     ensure!(held == ["broken MissingReference", "by-hand OnDelete", "paused Paused"], "{report}");
     ensure!(report["summary"]["upToDate"] == 1, "{report}");
@@ -70,7 +67,11 @@ async fn what_is_to_be_replaced_is_told_in_order_with_what_is_held_back() -> Res
     let expected = format!("  1. Deployment {name}/api  now, after settle 2s: ConfigMap app\n");
     ensure!(text.exits(1)?.stdout.contains(&expected), "{}", text.stdout);
     let last = "2 workloads to be replaced, 3 held back, 1 up to date, 2 not served\n";
-    ensure!(text.stdout.ends_with(last) || text.stdout.contains("2 workloads to be replaced, 3 held back"), "{}", text.stdout);
+    ensure!(
+        text.stdout.ends_with(last) || text.stdout.contains("2 workloads to be replaced, 3 held back"),
+        "{}",
+        text.stdout
+    );
 
     // A policy that is not in the cluster: its window is closed, and whom it newly serves is no reason to replace.
     let folder = Folder::new()?;
@@ -94,14 +95,18 @@ async fn what_is_to_be_replaced_is_told_in_order_with_what_is_held_back() -> Res
     ensure!(held.contains("MaxConcurrent"), "{held}");
 
     let two = folder.write("two.yaml", &[one, replace_policy("two", &json!({}))])?;
-    call(cluster.kubeconfig(), &["plan", "-n", name, "--policy", &two]).await?.exits(2)?.says("there are 2 policies")?;
+    call(cluster.kubeconfig(), &["plan", "-n", name, "--policy", &two])
+        .await?
+        .exits(2)?
+        .says("there are 2 policies")?;
     call(cluster.kubeconfig(), &["plan", "-n", "nowhere"]).await?.exits(2)?.says("there is no namespace nowhere")?;
     let stored = namespace.requests().get(&web).await?.accepted()?;
     let annotations = &stored["spec"]["template"]["metadata"]["annotations"];
     ensure!(annotations.get("immutable.dev/config-digest").is_none(), "something was written: {annotations}");
 
     // What may not be read is never taken for the same.
-    let resources = ["deployments", "statefulsets", "daemonsets", "replicasets", "pods", "configmaps", "immutablepolicies"];
+    let resources =
+        ["deployments", "statefulsets", "daemonsets", "replicasets", "pods", "configmaps", "immutablepolicies"];
     let user = User::create(&cluster, &namespace, &resources).await?;
     let called = call(user.kubeconfig(), &["plan", "-o", "json"]).await?;
     let report = called.exits(3)?.json()?;

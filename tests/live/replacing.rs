@@ -57,11 +57,15 @@ pub(crate) async fn stamped(namespace: &TestNamespace, object: &Value, before: O
     wait_until("a stamp", GENEROUS, async || {
         let stored = namespace.requests().get(object).await?.accepted()?;
         let stamp = stored.pointer("/spec/template/metadata/annotations/immutable.dev~1config-digest");
-        let stamp = stamp.and_then(Value::as_str).with_context(|| format!("no stamp: {}", stored["spec"]["template"]))?;
+        let stamp =
+            stamp.and_then(Value::as_str).with_context(|| format!("no stamp: {}", stored["spec"]["template"]))?;
         ensure!(Some(stamp) != before, "it is still {stamp}");
         let (spec, status) = (&stored["spec"], &stored["status"]);
         ensure!(status["observedGeneration"] == stored["metadata"]["generation"], "{status}");
-        ensure!(status["updatedReplicas"] == spec["replicas"] && status["availableReplicas"] == spec["replicas"], "{status}");
+        ensure!(
+            status["updatedReplicas"] == spec["replicas"] && status["availableReplicas"] == spec["replicas"],
+            "{status}"
+        );
         ensure!(status["replicas"] == spec["replicas"], "{status}");
         Ok(stamp.to_owned())
     })

@@ -23,7 +23,8 @@ async fn from_the_edit_to_the_history() -> Result<()> {
         namespace.create_object(&object).await?;
     }
     let mut web = reading("Deployment", "web", &["app"]);
-    let variable = json!({"name": "X", "valueFrom": {"configMapKeyRef": {"name": "other", "key": "level", "optional": true}}});
+    let variable =
+        json!({"name": "X", "valueFrom": {"configMapKeyRef": {"name": "other", "key": "level", "optional": true}}});
     web["spec"]["template"]["spec"]["containers"][0]["env"] = json!([variable]);
     namespace.create_object(&web).await?;
     available(&namespace, &web).await?;
@@ -76,7 +77,8 @@ async fn from_the_edit_to_the_history() -> Result<()> {
     ensure!(report["state"] == "Waiting" && report["waiting"]["reason"] == "Paused", "{report}");
 
     // Without the key of digests, what needs no comparison is told all the same.
-    let resources = ["deployments", "statefulsets", "daemonsets", "replicasets", "pods", "configmaps", "immutablepolicies"];
+    let resources =
+        ["deployments", "statefulsets", "daemonsets", "replicasets", "pods", "configmaps", "immutablepolicies"];
     let user = User::create(&cluster, &namespace, &resources).await?;
     let called = call(user.kubeconfig(), &["why", "deploy/web", "-o", "json"]).await?;
     let report = called.exits(0)?.says("key of digests")?.says("cannot get resource \"secrets\"")?.json()?;

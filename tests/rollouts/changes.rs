@@ -64,7 +64,10 @@ async fn one_edit_replaces_every_pod_once_and_writes_only_what_is_documented() -
     let mut written = place.written().await?;
     // The Deployment's controller may have been faster.
     written.retain(|written| written.code != 409);
-    ensure!(written.len() == 2 && written[0].manager == RECORD_MANAGER, "more than a record and a rollout: {written:?}");
+    ensure!(
+        written.len() == 2 && written[0].manager == RECORD_MANAGER,
+        "more than a record and a rollout: {written:?}"
+    );
     Ok(())
 }
 

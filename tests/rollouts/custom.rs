@@ -38,10 +38,8 @@ async fn install(place: &Place<'_>) -> Result<()> {
         "subjects": [{"kind": "ServiceAccount", "namespace": "immutable-system", "name": "immutable-operator"}],
     });
     place.create(&binding).await?;
-    wait_until("fleets to be served", GENEROUS, async || {
-        place.namespace.accepts(&fleet("probe")).await.map(|_| ())
-    })
-    .await
+    wait_until("fleets to be served", GENEROUS, async || place.namespace.accepts(&fleet("probe")).await.map(|_| ()))
+        .await
 }
 
 fn fleet(name: &str) -> Value {

@@ -20,10 +20,10 @@ impl Broken {
                 "apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {"name": name}, "spec": spec,
             })
         };
-        let rules = json!([{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}]);
+        let rules =
+            json!([{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}]);
         let selector = json!({"matchLabels": {"kubernetes.io/metadata.name": place.namespace.name()}});
-        let expression =
-            "Object{metadata: Object.metadata{annotations: {\"test.immutable.dev/ready\": \"false\"}}}";
+        let expression = "Object{metadata: Object.metadata{annotations: {\"test.immutable.dev/ready\": \"false\"}}}";
         let policy = admission(
             "MutatingAdmissionPolicy",
             json!({
@@ -111,9 +111,8 @@ async fn newer_content_supersedes_a_rollout_that_does_not_become_healthy() -> Re
     let web = place.web("web", 2, "app").await?;
     let broken = Broken::new(&place, "web").await?;
     place.edit("app", json!({"level": "bad"})).await?;
-    let stuck = web
-        .becomes("stuck", |stored| stamp(stored).is_some() && stored["status"]["unavailableReplicas"] == 1)
-        .await?;
+    let stuck =
+        web.becomes("stuck", |stored| stamp(stored).is_some() && stored["status"]["unavailableReplicas"] == 1).await?;
     broken.mend(&place, "web").await?;
     place.edit("app", json!({"level": "good"})).await?;
     web.replaced(&stuck).await?;

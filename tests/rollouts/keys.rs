@@ -25,7 +25,8 @@ async fn stored_key(place: &Place<'_>) -> Result<Value> {
 /// Waits until records are by another key than before: the key's id stands in a digest.
 async fn recorded_anew(web: &Web<'_>, before: &Value) -> Result<Value> {
     let id = |workload: &Value| {
-        let digest = baseline(workload).and_then(|baseline| baseline.split_once(':')).map(|(_, digest)| digest.to_owned());
+        let digest =
+            baseline(workload).and_then(|baseline| baseline.split_once(':')).map(|(_, digest)| digest.to_owned());
         digest.map(|digest| digest.split('-').take(2).collect::<Vec<_>>().join("-"))
     };
     web.becomes("recorded by another key", |stored| id(stored).is_some() && id(stored) != id(before)).await?;

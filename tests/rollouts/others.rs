@@ -98,6 +98,29 @@ async fn a_deploy_at_the_moment_of_an_edit_is_one_rollout_more_at_most() -> Resu
 }
 
 #[tokio::test]
+async fn a_deploy_that_reads_other_objects_is_no_change_of_what_they_hold() -> Result<()> {
+    let place = Place::shared().await?;
+    place.config("app", json!({"level": "info"})).await?;
+    place.config("more", json!({"level": "info"})).await?;
+    let web = place.web("web", 2, "app").await?;
+    web.replaced_by(place.edit("app", json!({"level": "debug"}))).await?;
+    let both = json!([{"configMapRef": {"name": "app"}}, {"configMapRef": {"name": "more"}}]);
+    let reads = |references: Value| {
+        let containers = json!([{"name": "main", "image": "registry.example/web:1", "envFrom": references}]);
+        json!({"spec": {"template": {"spec": {"containers": containers}}}})
+    };
+    web.merge(reads(both)).await?;
+    web.complete().await?;
+    place.were_replaced(&[("deployments/web", 1)]).await?;
+    web.replaced_by(place.edit("more", json!({"level": "debug"}))).await?;
+    web.merge(reads(json!([{"configMapRef": {"name": "more"}}]))).await?;
+    web.complete().await?;
+    place.were_replaced(&[("deployments/web", 2)]).await?;
+    place.edit("app", json!({"level": "trace"})).await?;
+    place.were_replaced(&[("deployments/web", 2)]).await
+}
+
+#[tokio::test]
 async fn a_tool_that_takes_the_stamp_back_again_and_again_is_given_in_to() -> Result<()> {
     let place = Place::shared().await?;
     place.config("app", json!({"level": "info"})).await?;

@@ -29,7 +29,8 @@ fn mounts(volume: Value, sub_path: Option<&str>) -> Value {
 
 fn ways() -> Vec<Way> {
     let items = json!([{"key": "read", "path": "file"}]);
-    let variable = |field: &str, name: &str| json!([{"name": "READ", "valueFrom": {field: {"name": name, "key": "read"}}}]);
+    let variable =
+        |field: &str, name: &str| json!([{"name": "READ", "valueFrom": {field: {"name": name, "key": "read"}}}]);
     let way = |name, kind, leaves_one, pod| Way { name, kind, pod, leaves_one };
     let of_config_map = |name, leaves_one, pod| way(name, "ConfigMap", leaves_one, pod);
     let of_secret = |name, leaves_one, pod| way(name, "Secret", leaves_one, pod);

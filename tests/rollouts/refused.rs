@@ -68,10 +68,8 @@ async fn a_workload_that_may_not_be_changed_holds_up_no_other() -> Result<()> {
             }],
         }),
     );
-    let binding = admission(
-        "ValidatingAdmissionPolicyBinding",
-        json!({"policyName": name, "validationActions": ["Deny"]}),
-    );
+    let binding =
+        admission("ValidatingAdmissionPolicyBinding", json!({"policyName": name, "validationActions": ["Deny"]}));
     place.create(&policy).await?;
     place.create(&binding).await?;
     may_patch(&place, &poisoned, false).await?;
