@@ -249,6 +249,14 @@ pub(crate) fn stamp(workload: &Value) -> Option<String> {
     annotations["immutable.dev/config-digest"].as_str().map(ToOwned::to_owned)
 }
 
+/// The second in which the data of a ConfigMap was last written.
+pub(crate) async fn second_of_data(place: &Place<'_>, name: &str) -> Result<i64> {
+    let stored = place.namespace.requests().get(&config(name, json!({}))).await?.accepted()?;
+    let entries = stored["metadata"]["managedFields"].as_array().context("no managedFields")?;
+    let time = |entry: &Value| Some(entry["time"].as_str()?.parse::<jiff::Timestamp>().ok()?.as_second());
+    entries.iter().filter_map(time).max().context("no time")
+}
+
 /// A ConfigMap.
 #[expect(clippy::needless_pass_by_value, reason = "callers write the data where they call")]
 pub(crate) fn config(name: &str, data: Value) -> Value {
