@@ -78,6 +78,8 @@ pub(super) struct Track {
     /// The stamp and the baseline about which more is known than they say: until they are written anew, what is recorded
     /// is what is remembered.
     pub overruled: Option<(Option<Box<str>>, Option<Box<str>>)>,
+    /// Whether something that its pods need was missing at the last look, and it counts as up to date all the same.
+    pub lacked: bool,
     /// Whether it reads other objects than at the last look.
     pub is_other: bool,
     /// Whether its waiting has been looked at since it is a long one.
@@ -189,6 +191,7 @@ impl Track {
             attempts: 0,
             adopts: false,
             overruled: None,
+            lacked: false,
             is_other: false,
             is_noted: false,
         }
@@ -300,6 +303,14 @@ impl Track {
             before = found.snapshot.clone();
             self.forget_change();
         }
+        if std::mem::take(&mut self.lacked)
+            && before.digest != found.snapshot.digest
+            && !view.world.pods_of(view.object).iter().any(|(_, pod)| pod.ready)
+        {
+            // Its first pods waited for what was missing, and start with what is there now.
+            before = found.snapshot.clone();
+            self.forget_change();
+        }
         self.note_content(view, found, &before, other_dependencies);
         self.record = None;
         let differs = before.digest != found.snapshot.digest;
@@ -309,6 +320,7 @@ impl Track {
             Recorded::Content(digest, _) if digest != before.digest => Some(written(view.rollout)),
             _ => None,
         };
+        self.lacked = !found.missing.is_empty() && before.digest == found.snapshot.digest;
         self.recorded = Some(before);
         self.current = Some(found.snapshot.clone());
         self.want_record(view, by);
