@@ -11,12 +11,13 @@ use jiff::{SignedDuration, Timestamp};
 use super::after;
 use super::cause::{Cause, ChangedObject};
 use super::merge::Merged;
-use super::planner::{FIRST_RETRY, LAST_RETRY};
+use super::planner::{FIRST_RETRY, LAST_RETRY, OUTDATED};
 use super::record::{self, Recorded, RecordedBy, read_differs_since, recorded, recorded_before};
 use super::snapshot::{Now, Snapshot, id_of};
 use super::waiting::Waiting;
 use crate::references::Dependency;
 use crate::references::digest::DigestKey;
+use crate::workload::PodFacts;
 use crate::workload::rollout::{Progress, Rollout};
 use crate::world::{ConfigId, Object, World};
 
@@ -43,14 +44,21 @@ pub(super) struct Track {
     pub trusted: Option<(u64, Option<Box<str>>)>,
     /// When the content first was another one than what is recorded, as the API server tells time.
     pub differs_since: Option<Timestamp>,
+    /// When the newest pod that was known then was made, in seconds, whatever a clock of ours says.
+    pub newest_before: Option<i64>,
     /// When the content last changed, as the API server tells time: a pod made before may have read the old one.
     pub changed: Option<Timestamp>,
+    /// From when to when pods were made that a rollout of ours, which is not done, replaces: who takes it back brings them
+    /// back.
+    pub left_over: Option<(Timestamp, Timestamp)>,
     /// When a change was first and last seen that is not replaced yet.
     pub seen: Option<(Timestamp, Timestamp)>,
     /// Since when a template of somebody else is under way.
     pub foreign_since: Option<Timestamp>,
     /// When the operator last replaced its pods.
     pub rolled: Option<Timestamp>,
+    /// The same as the object noted it at the last look.
+    pub rolled_as_noted: Option<Timestamp>,
     /// Since when its pods, replaced by the operator, have been available again.
     pub available: Option<Timestamp>,
     /// How often each manager took back what the operator wrote for the present content.
@@ -97,6 +105,18 @@ pub(super) enum Write {
     Failed { attempts: u32, until: Timestamp, message: String },
 }
 
+impl Write {
+    /// Until when no other is tried. A clock that was set back must not make it longer than it ever is.
+    pub(super) fn waits(&self, now: Timestamp) -> Option<Timestamp> {
+        let (until, longest) = match self {
+            Self::Failed { until, .. } => (*until, LAST_RETRY),
+            Self::Outdated { until, .. } => (*until, OUTDATED),
+            Self::Idle | Self::UnderWay | Self::Taken { .. } => return None,
+        };
+        (now < until && until <= after(now, longest)).then_some(until)
+    }
+}
+
 /// Where a workload stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum State {
@@ -133,6 +153,9 @@ pub(super) struct View<'a> {
 
 /// How many managers are remembered that take back what was written.
 const MOST_MANAGERS: usize = 8;
+/// How long a kubelet goes on giving new pods what it knows of an object: where it does not watch, a minute
+/// (`GetObjectTTLFromNodeFunc` and `defaultTTL` of pkg/kubelet/util/manager/cache_based_manager.go).
+const KEPT_BY_KUBELETS: SignedDuration = SignedDuration::from_mins(1);
 /// How long a change waits before it is noted on the object since when it does.
 const NOTED_AFTER: SignedDuration = SignedDuration::from_secs(30);
 
@@ -153,10 +176,13 @@ impl Track {
             recorded: None,
             trusted: None,
             differs_since: None,
+            newest_before: None,
             changed: None,
+            left_over: None,
             seen: None,
             foreign_since,
             rolled: None,
+            rolled_as_noted: None,
             available: None,
             reverts: BTreeMap::new(),
             cause: None,
@@ -201,6 +227,13 @@ impl Track {
     pub(super) fn is_due(&self, now: Timestamp) -> bool {
         matches!(self.write, Write::Taken { .. } | Write::Outdated { .. })
             || self.timer().is_some_and(|timer| timer <= now)
+            || self.remembered().any(|time| time > now)
+    }
+
+    /// What it remembers by our own clock.
+    fn remembered(&self) -> impl Iterator<Item = Timestamp> {
+        let (first, last) = self.seen.unzip();
+        [self.foreign_since, self.rolled, self.available, first, last].into_iter().flatten()
     }
 
     /// A write has failed, and this was said.
@@ -209,6 +242,23 @@ impl Track {
         self.attempts = self.attempts.saturating_add(1);
         let until = after(now, FIRST_RETRY.saturating_mul(factor).min(LAST_RETRY));
         self.write = Write::Failed { attempts: self.attempts, until, message: message.to_owned() };
+    }
+
+    /// What is remembered happened before now, also where the clock was set back.
+    fn set_back(&mut self, view: &View<'_>) {
+        let (now, set_back) = (view.now, |time: &mut Timestamp| *time = (*time).min(view.now));
+        for time in [&mut self.foreign_since, &mut self.rolled, &mut self.available].into_iter().flatten() {
+            set_back(time);
+        }
+        if let Some((first, last)) = &mut self.seen {
+            set_back(first);
+            set_back(last);
+        }
+        // Another replica may have replaced its pods; what counts then is this clock, whatever the API server's says.
+        if self.rolled_as_noted != view.rollout.rolled {
+            self.rolled_as_noted = view.rollout.rolled;
+            self.rolled = self.rolled.max(view.rollout.rolled.map(|rolled| rolled.min(now)));
+        }
     }
 
     /// Whether the operator's own replacement is under way or has failed.
@@ -226,6 +276,14 @@ impl Track {
         self.cause = Some(cause);
         self.record = None;
         self.state = State::Rolling;
+        self.leave_over(now);
+    }
+
+    /// What is older is being replaced.
+    fn leave_over(&mut self, now: Timestamp) {
+        if let Some(since) = self.differs_since {
+            self.left_over = Some((since, self.changed.unwrap_or(now)));
+        }
         self.forget_change();
     }
 
@@ -235,6 +293,7 @@ impl Track {
             // What is seen of it is older than what was written.
             return;
         }
+        self.set_back(view);
         let adopts = std::mem::take(&mut self.adopts);
         let other_dependencies = std::mem::take(&mut self.is_other);
         self.note_template(view, &found.snapshot.digest.to_string());
@@ -290,10 +349,17 @@ impl Track {
             now.0 == expected.0 && now.1.is_some() && (now.1 == self.tried || now.1.as_deref() == Some(current));
         if now != expected && !is_ours {
             self.foreign_since = Some(view.now);
+            if let Some((since, until)) = self.left_over.take() {
+                self.differs_since = Some(self.differs_since.map_or(since, |known| known.min(since)));
+                self.changed = Some(self.changed.map_or(until, |known| known.max(until)));
+            }
             if expected.1.is_some() && expected.1 != now.1 && self.reverts.len() < MOST_MANAGERS {
                 let manager = view.rollout.writer.as_ref().map_or("unknown", |writer| &*writer.manager);
                 *self.reverts.entry(manager.into()).or_default() += 1;
             }
+        }
+        if is_ours && now != self.template {
+            self.leave_over(view.now);
         }
         self.template = now;
         let is_settled = view.rollout.progress != Progress::UnderWay;
@@ -346,16 +412,24 @@ impl Track {
     fn note_content(&mut self, view: &View<'_>, found: &Now, before: &Snapshot, other_dependencies: bool) {
         let now = &found.snapshot;
         let differs = before.digest != now.digest;
+        let is_first = self.current.is_none();
+        let had_differed = self.differs_since.is_some();
         match &self.current {
             Some(last) if last.digest == now.digest => {}
             Some(last) if !other_dependencies || differs => {
                 let changed = last.changed(now, &self.dependencies);
-                let written = changed.keys().filter_map(|name| found.written.get(name)).max();
-                // The later of both: what is older than either may have read what was before.
-                let at = written.map_or(view.now, |written| view.now.max(*written));
-                self.changed = Some(at);
+                // What is only removed leaves the note of the last writing as it was: then it says nothing.
+                let known = self.found.as_ref().map(|before| &before.written);
+                let noted = |name| {
+                    let written = found.written.get(name)?;
+                    let before = known.and_then(|known| known.get(name));
+                    before.is_some_and(|before| before < written).then_some(*written)
+                };
+                let written: Option<Vec<Timestamp>> = changed.keys().map(noted).collect();
+                let written = written.unwrap_or_default();
+                self.changed = Some(read_by_all(view, written.iter().max().copied()));
                 if differs {
-                    let began = written.map_or(view.now, |written| view.now.min(*written));
+                    let began = written.iter().min().map_or(view.now, |written| view.now.min(*written));
                     self.differs_since = self.differs_since.or(Some(began));
                     self.seen = Some((self.seen.map_or(view.now, |(first, _)| first), view.now));
                     self.reverts.clear();
@@ -363,8 +437,9 @@ impl Track {
             }
             Some(_) => {}
             None if differs => {
-                // It changed while nobody looked, and nobody knows when: every pod that is there may be older.
-                self.changed = Some(view.now.max(found.last_written().unwrap_or(view.now)));
+                // It changed while nobody looked. Every pod that is there may be older: what was only removed leaves the
+                // note of the last writing as it was.
+                self.changed = Some(read_by_all(view, None));
                 let noted = read_differs_since(view.rollout, &before.digest).map(|since| since.min(view.now));
                 self.differs_since = noted.or(Some(view.now));
                 self.seen = Some((view.now, view.now));
@@ -373,6 +448,9 @@ impl Track {
                 self.changed = found.last_written();
                 self.differs_since = read_differs_since(view.rollout, &before.digest);
             }
+        }
+        if self.differs_since.is_some() && !had_differed && !is_first {
+            self.newest_before = newest_pod(view);
         }
     }
 
@@ -385,8 +463,9 @@ impl Track {
         let is_old = |created: i64| changed.is_none_or(|changed| created <= changed.as_second());
         if alive.peek().is_some() && !alive.any(|(_, pod)| is_old(pod.created)) {
             // Every pod was made after the change, by a deploy or by chance: there is nothing to replace.
+            // Until that is recorded the change is remembered: what is recorded may return.
             *before = found.snapshot.clone();
-            self.forget_change();
+            self.seen = None;
             self.trusted = Some(self.template.clone());
             return self.progress(view, None);
         }
@@ -399,11 +478,16 @@ impl Track {
         let alive = || pods.iter().filter(|(_, pod)| !pod.leaving);
         if let Some(since) = self.differs_since {
             // A pod that was made meanwhile has read what nobody wants any more.
-            let returned = self.changed.unwrap_or(view.now);
-            let made_meanwhile = |created: i64| since.as_second() <= created && created <= returned.as_second();
+            let returned = self.changed.unwrap_or(view.now).as_second();
+            let newest = self.newest_before;
+            let made_meanwhile = |pod: &PodFacts| {
+                let is_new = since.as_second() <= pod.created || newest.is_some_and(|newest| newest < pod.created);
+                // One that is not ready may have waited, and read it when it started.
+                pod.created <= returned && (is_new || !pod.ready)
+            };
             let done = view.rollout.cause.as_deref().map(Cause::read);
             let is_done = done.is_some_and(|done| done.returned_since == Some(since));
-            if !is_done && alive().any(|(_, pod)| made_meanwhile(pod.created)) {
+            if !is_done && alive().any(|(_, pod)| made_meanwhile(pod)) {
                 return State::Pending(self.cause_of_return(before, since));
             }
             self.forget_change();
@@ -437,19 +521,16 @@ impl Track {
 
     /// How far a rollout is whose pods read what is current.
     fn progress(&mut self, view: &View<'_>, by: Option<RecordedBy>) -> State {
-        let rolled = match (self.rolled, view.rollout.rolled) {
-            (Some(rolled), _) => Some(rolled),
-            (None, rolled) => rolled,
-        };
         let writer = view.rollout.writer.as_ref().map(|writer| writer.time);
         let is_ours = by == Some(RecordedBy::Stamp)
             && view.rollout.rolled.is_some_and(|rolled| writer.is_none_or(|writer| writer <= rolled));
         let was_rolling = matches!(self.state, State::Rolling | State::Failed);
-        match (view.rollout.progress, rolled) {
+        match (view.rollout.progress, self.rolled) {
             (Progress::Complete, _) => {
                 if was_rolling {
                     self.available = Some(view.now);
                 }
+                self.left_over = None;
                 State::UpToDate
             }
             (Progress::Failed, Some(_)) if is_ours => State::Failed,
@@ -464,11 +545,14 @@ impl Track {
 
     pub(super) fn forget_change(&mut self) {
         self.differs_since = None;
+        self.newest_before = None;
         self.seen = None;
     }
 
     /// Compares what stands on the metadata with what must stand there.
     fn want_record(&mut self, view: &View<'_>, by: Option<RecordedBy>) {
+        let is_long = self.seen.is_some_and(|(first, _)| view.now.duration_since(first) >= NOTED_AFTER);
+        self.is_noted = is_long;
         let (Some(recorded), rollout) = (&self.recorded, view.rollout) else { return };
         // Where pods may be older than what is recorded, nothing is said of them; nor where they read nothing that counts.
         if self.dependencies.is_empty() || self.trusted.as_ref() != Some(&self.template) {
@@ -477,8 +561,6 @@ impl Track {
         let stamp = rollout.stamp.as_deref();
         let is_stamped = by == Some(RecordedBy::Stamp) && stamp == Some(recorded.digest.to_string().as_str());
         let baseline = (!is_stamped).then(|| record::baseline(stamp, &recorded.digest));
-        let is_long = self.seen.is_some_and(|(first, _)| view.now.duration_since(first) >= NOTED_AFTER);
-        self.is_noted = is_long;
         let noted = read_differs_since(rollout, &recorded.digest);
         let differs_since = match (&self.state, self.differs_since) {
             (State::Pending(_), Some(since)) if is_long || noted.is_some() => {
@@ -498,6 +580,23 @@ impl Track {
 /// What stands on a workload now.
 fn written(rollout: &Rollout) -> Written {
     (rollout.stamp.clone(), rollout.baseline.clone())
+}
+
+/// From when on every new pod has read what was written then. Where nobody noted when it was written, that is now, or when
+/// the newest pod was made, should our clock be behind; and the kubelet may be behind as long as the operator was, but not
+/// for longer than it keeps anything.
+fn read_by_all(view: &View<'_>, written: Option<Timestamp>) -> Timestamp {
+    match written {
+        Some(written) => view.now.min(after(written, KEPT_BY_KUBELETS)).max(written),
+        None => {
+            newest_pod(view).and_then(|newest| Timestamp::from_second(newest).ok()).unwrap_or(view.now).max(view.now)
+        }
+    }
+}
+
+/// When the newest pod was made, in seconds.
+fn newest_pod(view: &View<'_>) -> Option<i64> {
+    view.world.pods_of(view.object).iter().map(|(_, pod)| pod.created).max()
 }
 
 /// Where nobody knows which of them changed.

@@ -6,7 +6,7 @@ use super::*;
 use crate::references::digest::{ConfigContent, DigestKey};
 use crate::replace::Reason;
 use crate::rules::ConfigKind;
-use crate::workload::Workload;
+use crate::workload::{ConfigMarks, Workload};
 use crate::world::{Change, ConfigId, ConfigKey, ConfigObject, Reading, Touched};
 
 const NOW: i64 = 1_795_683_600;
@@ -43,6 +43,7 @@ impl Seen {
                     content: Arc::new(content),
                     written: Some(at(written)),
                     writer: None,
+                    marks: ConfigMarks::default(),
                 }))
             });
             world.apply(Change::Content(id, Some(reading)));
