@@ -21,7 +21,11 @@ use crate::workload::PodFacts;
 use crate::workload::rollout::{Progress, Rollout};
 use crate::world::{ConfigId, Object, World};
 
+/// What stands on a workload: its stamp and its baseline.
+pub(super) type Written = (Option<Box<str>>, Option<Box<str>>);
+
 /// What is remembered of a workload.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Track {
     pub uid: String,
     /// What its policies ask for.
@@ -77,7 +81,7 @@ pub(super) struct Track {
     pub adopts: bool,
     /// The stamp and the baseline about which more is known than they say: until they are written anew, what is recorded
     /// is what is remembered.
-    pub overruled: Option<(Option<Box<str>>, Option<Box<str>>)>,
+    pub overruled: Option<Written>,
     /// Whether something that its pods need was missing at the last look, and it counts as up to date all the same.
     pub lacked: bool,
     /// Whether it reads other objects than at the last look.
@@ -573,8 +577,8 @@ impl Track {
     }
 }
 
-/// The stamp and the baseline of a workload.
-fn written(rollout: &Rollout) -> (Option<Box<str>>, Option<Box<str>>) {
+/// What stands on a workload now.
+fn written(rollout: &Rollout) -> Written {
     (rollout.stamp.clone(), rollout.baseline.clone())
 }
 
