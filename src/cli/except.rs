@@ -7,11 +7,11 @@ use immutable_core::native::short_digest;
 use immutable_core::policy::Allowed;
 use immutable_core::rules::RuleId;
 use immutable_core::selector::is_dns_label;
-use immutable_core::workload::Kind;
 use jiff::{SignedDuration, Timestamp};
 
 use super::connection::Connection;
 use super::exit::{Exit, print, refuse, say};
+use super::kinds::{self, Named};
 use super::{duration, exceptions, nearest};
 use crate::api::{ExceptedPolicy, ExceptedWorkloads, ImmutableException, ImmutableExceptionSpec, PolicyKind};
 use crate::live::Lists;
@@ -168,19 +168,6 @@ fn note<T>(read: Result<T, String>, problems: &mut Vec<String>) -> Option<T> {
     read.map_err(|problem| problems.push(problem)).ok()
 }
 
-/// The names that kubectl takes for the kinds that carry pods, beside their own.
-const SHORT_NAMES: [(&str, Kind); 9] = [
-    ("po", Kind::Pod),
-    ("deploy", Kind::Deployment),
-    ("sts", Kind::StatefulSet),
-    ("ds", Kind::DaemonSet),
-    ("rs", Kind::ReplicaSet),
-    ("rc", Kind::ReplicationController),
-    ("job", Kind::Job),
-    ("cj", Kind::CronJob),
-    ("podtemplate", Kind::PodTemplate),
-];
-
 /// The kind and the name of a workload.
 fn target(text: &str) -> Result<(String, Glob), String> {
     let wrong = || format!("{text:?} is no workload; write KIND/NAME, such as deploy/web");
@@ -195,35 +182,22 @@ fn target(text: &str) -> Result<(String, Glob), String> {
 
 /// The kind that a name means: one that kubectl takes, or that of a custom resource as in manifests.
 fn kind(text: &str) -> Result<String, String> {
-    // `kubectl get -o name` writes deployment.apps/web.
-    let (name, group) = text.split_once('.').map_or((text, None), |(name, group)| (name, Some(group)));
-    let lower = name.to_ascii_lowercase();
-    let is_named = |kind: &Kind| lower == kind.name().to_ascii_lowercase() || lower == kind.resource();
-    let short = SHORT_NAMES.iter().find(|(short, _)| *short == lower).map(|(_, kind)| *kind);
-    if let Some(kind) = short.or_else(|| Kind::ALL.into_iter().find(is_named)) {
-        return match group {
-            Some(group) if group != kind.group() => {
-                Err(format!("{text:?} is no kind that is known; write {kind} for that of Kubernetes"))
-            }
-            _ => Ok(kind.name().to_owned()),
-        };
-    }
-    let is_custom = group.is_none()
-        && name.len() <= 63
-        && name.starts_with(|first: char| first.is_ascii_uppercase())
-        && name.chars().all(|character| character.is_ascii_alphanumeric());
-    let known = SHORT_NAMES.iter().flat_map(|(short, kind)| [(*short, *kind), (kind.resource(), *kind)]);
-    let known: Vec<(&str, Kind)> = known.collect();
-    let near = nearest::nearest(&lower, known.iter().map(|(name, _)| *name))
-        .filter(|(distance, near)| distance * 2 <= near.len())
-        .and_then(|(_, near)| known.iter().find(|(name, _)| *name == near).map(|(_, kind)| *kind));
-    match (is_custom, near) {
-        (true, None) => Ok(name.to_owned()),
-        (true, Some(near)) => {
-            say(format_args!("warning: {name} is no kind of Kubernetes itself; did you mean {near}?"));
-            Ok(name.to_owned())
+    match kinds::named(text) {
+        Named::BuiltIn(kind) => Ok(kind.name().to_owned()),
+        Named::OtherGroup(kind) => {
+            Err(format!("{text:?} is no kind that is known; write {kind} for that of Kubernetes"))
         }
-        (false, near) => {
+        Named::Unknown { name, near } => {
+            let is_custom = name == text
+                && name.len() <= 63
+                && name.starts_with(|first: char| first.is_ascii_uppercase())
+                && name.chars().all(|character| character.is_ascii_alphanumeric());
+            if is_custom {
+                if let Some(near) = near {
+                    say(format_args!("warning: {name} is no kind of Kubernetes itself; did you mean {near}?"));
+                }
+                return Ok(name.to_owned());
+            }
             let suggestion = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
             Err(format!(
                 "{text:?} is no kind that is known; write one such as deploy, or that of a custom resource as in \

@@ -12,14 +12,18 @@ mod exit;
 mod explain;
 mod impact;
 mod judge;
+mod kinds;
 mod nearest;
 mod operator;
+mod outlook;
 mod picture;
+mod plan;
 mod policies;
 mod resources;
 mod results;
 mod scan;
 mod suspend;
+mod why;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -42,6 +46,8 @@ enum Command {
     Check(check::Arguments),
     Scan(scan::Arguments),
     Impact(impact::Arguments),
+    Why(why::Arguments),
+    Plan(plan::Arguments),
     Except(except::Arguments),
     Compile(compile::Arguments),
     Crds(crds::Arguments),
@@ -77,6 +83,8 @@ impl Cli {
             Command::Check(arguments) => check::run(&arguments),
             Command::Scan(arguments) => scan::run(&arguments),
             Command::Impact(arguments) => impact::run(&arguments),
+            Command::Why(arguments) => why::run(&arguments),
+            Command::Plan(arguments) => plan::run(&arguments),
             Command::Except(arguments) => except::run(&arguments),
             Command::Compile(arguments) => compile::run(&arguments),
             Command::Crds(arguments) => crds::run(&arguments),

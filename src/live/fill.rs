@@ -1,5 +1,8 @@
 //! Lists of everything -> the picture. It only reads.
 
+mod contents;
+mod revisions;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -19,11 +22,16 @@ use super::{
 };
 use crate::api::{ClusterImmutablePolicy, ImmutableException, ImmutablePolicy};
 
+pub(crate) use contents::StoredKey;
+
 /// How many objects a page has, as kubectl's.
 const PAGE_SIZE: u32 = 500;
 
 /// What is said of a kind that is not served.
 const NOT_SERVED: &str = "the API server does not serve it";
+
+/// The kinds whose pods can be replaced, and what they make.
+const REPLACEABLE: [Kind; 5] = [Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet, Kind::ReplicaSet, Kind::Pod];
 
 /// What is listed, and how long one answer may take.
 pub(crate) struct Lists {
@@ -149,22 +157,9 @@ impl Lists {
     pub(crate) async fn workloads(&self, world: &mut World) -> anyhow::Result<Vec<Unlisted>> {
         let custom: Vec<CustomWorkload> =
             world.policies().flat_map(|(_, policy)| policy.custom_workloads()).cloned().collect();
-        let mut served = Served::all(&custom);
-        // What makes others comes before what it makes: of what came between the lists, less is of nobody.
-        served.sort_by_key(|served| match served.kind {
-            WorkloadKind::BuiltIn(Kind::Pod) => 2,
-            _ => u8::from(served.is_made()),
-        });
+        let served = in_order(Served::all(&custom));
         let keeps = Arc::new(AtomicBool::new(world.keeps_what_is_made()));
-        let mut unlisted = Vec::new();
-        for served in &served {
-            if let Err(why) = self.kind(served, &keeps, world).await? {
-                // What it made must be judged by itself.
-                keeps.store(true, Ordering::Relaxed);
-                world.apply(Change::Unwatched(served.kind.clone(), why.clone()));
-                unlisted.push(Unlisted { kind: format!("{} {}", served.kind.api_version(), served.kind), why });
-            }
-        }
+        let mut unlisted = self.kinds(&served, &keeps, world).await?;
         if world.has_strays() {
             // Their owners came or went between two lists. They are judged by themselves where that happens again.
             keeps.store(true, Ordering::Relaxed);
@@ -178,6 +173,45 @@ impl Lists {
             && let Err(why) = self.config_maps(world).await?
         {
             unlisted.push(Unlisted { kind: "v1 ConfigMap".to_owned(), why });
+        }
+        Ok(unlisted)
+    }
+
+    /// Tells the world of the workloads whose pods can be replaced, with what they make, and of those of one more kind;
+    /// returns what could not be listed. Beside the custom workloads that its policies declare, these are known.
+    ///
+    /// # Errors
+    /// The API server does not answer.
+    pub(crate) async fn replaceable(
+        &self,
+        world: &mut World,
+        more: Option<Kind>,
+        declared: &[CustomWorkload],
+    ) -> anyhow::Result<Vec<Unlisted>> {
+        let of_policies = world.policies().flat_map(|(_, policy)| policy.custom_workloads());
+        let custom: Vec<CustomWorkload> = of_policies.chain(declared).cloned().collect();
+        let mut served = in_order(Served::all(&custom));
+        served.retain(|served| {
+            served.kind.built_in().is_none_or(|kind| REPLACEABLE.contains(&kind) || more == Some(kind))
+        });
+        self.kinds(&served, &Arc::new(AtomicBool::new(false)), world).await
+    }
+
+    /// Tells the world of the objects of these kinds; returns what could not be listed.
+    async fn kinds(
+        &self,
+        served: &[Served],
+        keeps: &Arc<AtomicBool>,
+        world: &mut World,
+    ) -> anyhow::Result<Vec<Unlisted>> {
+        let mut unlisted = Vec::new();
+        for served in served {
+            if let Err(why) = self.kind(served, keeps, world).await? {
+                // What it made must be judged by itself.
+                keeps.store(true, Ordering::Relaxed);
+                world.apply(Change::Unwatched(served.kind.clone(), why.clone()));
+                unlisted.push(Unlisted { kind: format!("{} {}", served.kind.api_version(), served.kind), why });
+            }
         }
         Ok(unlisted)
     }
@@ -257,14 +291,26 @@ impl Lists {
     where
         K: Clone + DeserializeOwned + std::fmt::Debug,
     {
-        let mut parameters = ListParams::default().limit(page_size);
+        self.list_as(api, ListParams::default().limit(page_size), narrow).await
+    }
+
+    /// The same of what these parameters select.
+    async fn list_as<K, T>(
+        &self,
+        api: &Api<K>,
+        mut parameters: ListParams,
+        narrow: impl Fn(K) -> T,
+    ) -> Result<Vec<T>, ListError>
+    where
+        K: Clone + DeserializeOwned + std::fmt::Debug,
+    {
         let mut all = Vec::new();
         loop {
             let page = match self.within(api.list(&parameters)).await {
                 // The list took longer than the API server remembers: once more, in one piece.
                 Err(ListError::Refused(_)) if parameters.continue_token.is_some() => {
                     all.clear();
-                    parameters = ListParams::default();
+                    parameters = ListParams { limit: None, continue_token: None, ..parameters };
                     continue;
                 }
                 page => page?,
@@ -288,10 +334,23 @@ impl Lists {
             Ok(Err(error)) => Err(ListError::NoAnswer(
                 anyhow::Error::new(error).context("the API server does not answer as it should"),
             )),
-            Err(_) => Err(ListError::NoAnswer(anyhow::anyhow!(
-                "the API server did not answer within {} s; --request-timeout gives it longer",
-                self.timeout.as_secs_f32()
-            ))),
+            Err(_) => Err(ListError::NoAnswer(self.no_answer_in_time())),
         }
     }
+
+    fn no_answer_in_time(&self) -> anyhow::Error {
+        anyhow::anyhow!(
+            "the API server did not answer within {} s; --request-timeout gives it longer",
+            self.timeout.as_secs_f32()
+        )
+    }
+}
+
+/// What makes others comes before what it makes: of what came between the lists, less is of nobody.
+fn in_order(mut served: Vec<Served>) -> Vec<Served> {
+    served.sort_by_key(|served| match served.kind {
+        WorkloadKind::BuiltIn(Kind::Pod) => 2,
+        _ => u8::from(served.is_made()),
+    });
+    served
 }

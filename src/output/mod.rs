@@ -10,11 +10,13 @@ mod impact;
 mod json;
 mod junit;
 mod location;
+mod plan;
 mod report;
 mod sarif;
 mod shown;
 mod tally;
 mod text;
+mod why;
 
 use std::io::{self, Write};
 
@@ -23,7 +25,9 @@ use clap::ValueEnum;
 pub(crate) use shown::Shown;
 
 pub use impact::{Impact, Part, Rejected};
+pub use plan::{HeldBack, Plan, Replaced, Told};
 pub use report::{Entry, ExceptionNote, Outcome, Place, Report, Resource, Subject, Summary};
+pub use why::{Made, PodCounts, Reads, Recorded, Settings, State, Stuck, Waits, Why};
 
 /// How a report is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, ValueEnum)]

@@ -13,5 +13,8 @@ mod workloads;
 mod command;
 mod except;
 mod impact;
+mod plan;
+mod replacing;
 mod scan;
 mod user;
+mod why;

@@ -3,8 +3,10 @@
 mod budget;
 pub mod cause;
 mod cron;
+mod explain;
 mod flap;
 mod gates;
+pub mod history;
 pub mod intent;
 pub mod merge;
 pub mod planner;
@@ -21,6 +23,8 @@ pub mod window;
 use jiff::{SignedDuration, Timestamp};
 
 pub use cause::{Cause, ChangedObject};
+pub use explain::{Comparison, Existence, ObjectStanding, Phase, Pods, Record, Service, Standing};
+pub use history::{History, Revision};
 pub use intent::{Intent, Target};
 pub use merge::{Conflict, Merged, PolicyCheckpoints, merge};
 pub use planner::{Outcome, Planner, Step};

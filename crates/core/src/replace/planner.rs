@@ -82,7 +82,7 @@ pub struct Planner {
     waves: BTreeMap<PolicyId, Wave>,
     records: VecDeque<Timestamp>,
     /// When all that waits was last looked at.
-    decided: Option<Timestamp>,
+    pub(super) decided: Option<Timestamp>,
     /// Whether everything has been looked at once: what is new from then on was made while somebody looked.
     has_seen_all: bool,
 }
@@ -333,6 +333,11 @@ impl Planner {
         }
         self.sort(&key, now);
         begun
+    }
+
+    /// What holds up the replacing of a workload's pods; none where nothing is to be replaced, or it has begun.
+    pub fn waiting(&self, key: &WorkloadKey) -> Option<&Waiting> {
+        self.waiting.get(key)
     }
 
     /// Why a workload is not served; none where it is, or is none.

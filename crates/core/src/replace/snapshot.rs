@@ -184,10 +184,9 @@ impl Now {
         Cause { objects: changed.into_iter().map(object).collect(), returned_since: None }
     }
 
-    /// When any of it was last written, as far as that is noted for all of it.
+    /// When any of it was last written, as far as that is noted for all of it. Of what is not there nobody knows since when.
     pub(super) fn last_written(&self) -> Option<Timestamp> {
-        let is_there = |part: &&Part| matches!(part.content, Some(Seen::Present(_)));
-        let all = self.snapshot.parts.values().filter(is_there).count() == self.written.len();
+        let all = self.snapshot.parts.len() == self.written.len();
         if all { self.written.values().max().copied() } else { None }
     }
 }

@@ -41,6 +41,9 @@ pub(super) struct Track {
     pub differs_since: Option<Timestamp>,
     /// When the content last changed, as the API server tells time: a pod made before may have read the old one.
     pub changed: Option<Timestamp>,
+    /// From when to when pods were made that a rollout of ours, which is not done, replaces: who takes it back brings them
+    /// back.
+    pub left_over: Option<(Timestamp, Timestamp)>,
     /// When a change was first and last seen that is not replaced yet.
     pub seen: Option<(Timestamp, Timestamp)>,
     /// Since when a template of somebody else is under way.
@@ -67,6 +70,9 @@ pub(super) struct Track {
     pub attempts: u32,
     /// Whether its pods are taken to read what is current at the next look, whatever is recorded.
     pub adopts: bool,
+    /// The stamp and the baseline about which more is known than they say: until they are written anew, what is recorded
+    /// is what is remembered.
+    pub overruled: Option<(Option<Box<str>>, Option<Box<str>>)>,
     /// Whether it reads other objects than at the last look.
     pub is_other: bool,
     /// Whether its waiting has been looked at since it is a long one.
@@ -124,6 +130,9 @@ pub(super) struct View<'a> {
 
 /// How many managers are remembered that take back what was written.
 const MOST_MANAGERS: usize = 8;
+/// How long a kubelet goes on giving new pods what it knows of an object: where it does not watch, a minute
+/// (`GetObjectTTLFromNodeFunc` and `defaultTTL` of pkg/kubelet/util/manager/cache_based_manager.go).
+const KEPT_BY_KUBELETS: SignedDuration = SignedDuration::from_mins(1);
 /// How long a change waits before it is noted on the object since when it does.
 const NOTED_AFTER: SignedDuration = SignedDuration::from_secs(30);
 
@@ -145,6 +154,7 @@ impl Track {
             trusted: None,
             differs_since: None,
             changed: None,
+            left_over: None,
             seen: None,
             foreign_since,
             rolled: None,
@@ -159,6 +169,7 @@ impl Track {
             tried: None,
             attempts: 0,
             adopts: false,
+            overruled: None,
             is_other: false,
             is_noted: false,
         }
@@ -215,6 +226,9 @@ impl Track {
         self.cause = Some(cause);
         self.record = None;
         self.state = State::Rolling;
+        if let Some(since) = self.differs_since {
+            self.left_over = Some((since, self.changed.unwrap_or(now)));
+        }
         self.forget_change();
     }
 
@@ -241,6 +255,11 @@ impl Track {
         self.record = None;
         let differs = before.digest != found.snapshot.digest;
         self.state = if differs { self.differing(view, found, &mut before) } else { self.equal(view, &before, by) };
+        // What is known better than it is written must outlast every look until it is written.
+        self.overruled = match recorded(view.rollout, &before.digest) {
+            Recorded::Content(digest, _) if digest != before.digest => Some(written(view.rollout)),
+            _ => None,
+        };
         self.recorded = Some(before);
         self.current = Some(found.snapshot.clone());
         self.want_record(view, by);
@@ -265,6 +284,10 @@ impl Track {
             now.0 == expected.0 && now.1.is_some() && (now.1 == self.tried || now.1.as_deref() == Some(current));
         if now != expected && !is_ours {
             self.foreign_since = Some(view.now);
+            if let Some((since, until)) = self.left_over.take() {
+                self.differs_since = Some(self.differs_since.map_or(since, |known| known.min(since)));
+                self.changed = Some(self.changed.map_or(until, |known| known.max(until)));
+            }
             if expected.1.is_some() && expected.1 != now.1 && self.reverts.len() < MOST_MANAGERS {
                 let manager = view.rollout.writer.as_ref().map_or("unknown", |writer| &*writer.manager);
                 *self.reverts.entry(manager.into()).or_default() += 1;
@@ -284,8 +307,13 @@ impl Track {
             self.trusted = Some(self.template.clone());
             return (now.clone(), None);
         }
-        let known = self.recorded.take();
         let comparable = |snapshot: &Snapshot| snapshot.digest.is_comparable(&now.digest);
+        let known = self.recorded.take();
+        if self.overruled.take().is_some_and(|overruled| overruled == written(view.rollout))
+            && let Some(known) = known.clone().filter(comparable)
+        {
+            return (known, None);
+        }
         match recorded(view.rollout, &now.digest) {
             Recorded::Content(digest, by) => {
                 self.trusted = Some(self.template.clone());
@@ -320,12 +348,18 @@ impl Track {
             Some(last) if last.digest == now.digest => {}
             Some(last) if !other_dependencies || differs => {
                 let changed = last.changed(now, &self.dependencies);
-                let written = changed.keys().filter_map(|name| found.written.get(name)).max();
-                // The later of both: what is older than either may have read what was before.
-                let at = written.map_or(view.now, |written| view.now.max(*written));
-                self.changed = Some(at);
+                // What is only removed leaves the note of the last writing as it was: then it says nothing.
+                let known = self.found.as_ref().map(|before| &before.written);
+                let noted = |name| {
+                    let written = found.written.get(name)?;
+                    let before = known.and_then(|known| known.get(name));
+                    before.is_some_and(|before| before < written).then_some(*written)
+                };
+                let written: Option<Vec<Timestamp>> = changed.keys().map(noted).collect();
+                let written = written.unwrap_or_default();
+                self.changed = Some(read_by_all(view.now, written.iter().max().copied()));
                 if differs {
-                    let began = written.map_or(view.now, |written| view.now.min(*written));
+                    let began = written.iter().min().map_or(view.now, |written| view.now.min(*written));
                     self.differs_since = self.differs_since.or(Some(began));
                     self.seen = Some((self.seen.map_or(view.now, |(first, _)| first), view.now));
                     self.reverts.clear();
@@ -333,8 +367,9 @@ impl Track {
             }
             Some(_) => {}
             None if differs => {
-                // It changed while nobody looked, and nobody knows when: every pod that is there may be older.
-                self.changed = Some(view.now.max(found.last_written().unwrap_or(view.now)));
+                // It changed while nobody looked. Every pod that is there may be older: what was only removed leaves the
+                // note of the last writing as it was.
+                self.changed = Some(view.now);
                 let noted = read_differs_since(view.rollout, &before.digest).map(|since| since.min(view.now));
                 self.differs_since = noted.or(Some(view.now));
                 self.seen = Some((view.now, view.now));
@@ -355,8 +390,9 @@ impl Track {
         let is_old = |created: i64| changed.is_none_or(|changed| created <= changed.as_second());
         if alive.peek().is_some() && !alive.any(|(_, pod)| is_old(pod.created)) {
             // Every pod was made after the change, by a deploy or by chance: there is nothing to replace.
+            // Until that is recorded the change is remembered: what is recorded may return.
             *before = found.snapshot.clone();
-            self.forget_change();
+            self.seen = None;
             self.trusted = Some(self.template.clone());
             return self.progress(view, None);
         }
@@ -420,6 +456,7 @@ impl Track {
                 if was_rolling {
                     self.available = Some(view.now);
                 }
+                self.left_over = None;
                 State::UpToDate
             }
             (Progress::Failed, Some(_)) if is_ours => State::Failed,
@@ -463,6 +500,17 @@ impl Track {
         let sources = baseline.is_some().then(|| recorded.sources().write());
         self.record = (!is_written).then_some(Wanted { baseline, sources, differs_since });
     }
+}
+
+/// The stamp and the baseline of a workload.
+fn written(rollout: &Rollout) -> (Option<Box<str>>, Option<Box<str>>) {
+    (rollout.stamp.clone(), rollout.baseline.clone())
+}
+
+/// From when on every new pod has read what was written then. Where nobody noted when it was written, that is now; and the
+/// kubelet may be behind as long as the operator was, but not for longer than it keeps anything.
+fn read_by_all(now: Timestamp, written: Option<Timestamp>) -> Timestamp {
+    written.map_or(now, |written| now.min(after(written, KEPT_BY_KUBELETS)).max(written))
 }
 
 /// Where nobody knows which of them changed.

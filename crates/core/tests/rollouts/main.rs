@@ -1,0 +1,12 @@
+//! The planner, explored: a model of a cluster, of people and tools that change it, and of operators that watch it late,
+//! write in vain, crash, and have clocks that jump.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod cluster;
+mod controllers;
+mod explore;
+mod model;
+mod objects;
+mod operator;
+mod scenarios;

@@ -1,0 +1,80 @@
+//! An operator that starts: what changed while nobody looked is replaced, and nothing else.
+
+use anyhow::{Result, ensure};
+use serde_json::json;
+
+use crate::place::{Place, RECORD_MANAGER, at_once_but, stamp};
+use crate::support::{Cluster, Operator, install_crds, install_rights};
+use crate::web::{Web, baseline, cause, deployment, reads_all};
+
+/// As many as are edited while the operator is dead.
+const EDITED: usize = 30;
+
+#[tokio::test]
+async fn what_changed_while_nobody_looked_is_replaced_once_and_a_start_alone_replaces_nothing() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    install_crds(&cluster).await?;
+    install_rights(&cluster).await?;
+    let place = Place::on(&cluster, at_once_but(json!({"onConfigChange": "OptIn"}))).await?;
+    let opted_in = |name: &str, pod| {
+        let mut deployment = deployment(name, 0, pod);
+        deployment["metadata"]["annotations"] = json!({"immutable.dev/rollout": "enabled"});
+        deployment
+    };
+    let mut webs = Vec::new();
+    // Each has an object of its own, and one that is never edited.
+    place.config("shared", json!({"level": "info"})).await?;
+    for number in 0..EDITED + 5 {
+        let name = format!("web-{number}");
+        place.config(&name, json!({"level": "info", "color": "blue"})).await?;
+        let mut pod = reads_all(&name);
+        pod["containers"][0]["env"] = json!([
+            {"name": "SHARED", "valueFrom": {"configMapKeyRef": {"name": "shared", "key": "level"}}},
+        ]);
+        webs.push(Web::create(&place, opted_in(&name, pod)).await?);
+    }
+    let reads_nothing = Web::create(&place, opted_in("reads-nothing", json!({}))).await?;
+    let has_not_opted_in = Web::create(&place, deployment("has-not-opted-in", 0, reads_all("shared"))).await?;
+
+    // The first start.
+    let mut operator = Operator::launch(&cluster).await?;
+    operator.ready().await?;
+    for web in &webs {
+        web.recorded().await?;
+    }
+    place.were_replaced(&[]).await?;
+    for web in [&reads_nothing, &has_not_opted_in] {
+        let stored = web.stored().await?;
+        ensure!(baseline(&stored).is_none() && stamp(&stored).is_none(), "{stored}");
+    }
+    let others = place.written().await?;
+    let is_opted_in = |object: &str| object.starts_with("deployments/web-");
+    ensure!(
+        others.iter().all(|written| written.manager == RECORD_MANAGER && is_opted_in(&written.object)),
+        "{others:?}"
+    );
+
+    // Dead, and started again.
+    operator.kill()?;
+    for number in 0..EDITED {
+        place.edit(&format!("web-{number}"), json!({"level": "debug"})).await?;
+    }
+    let mut operator = Operator::launch(&cluster).await?;
+    let before = webs[EDITED].stored().await?;
+    for (number, web) in webs[..EDITED].iter().enumerate() {
+        let after = web.replaced(&before).await?;
+        ensure!(cause(&after)? == format!("ConfigMap web-{number}"), "{}", cause(&after)?);
+    }
+    let names: Vec<String> = (0..EDITED).map(|number| format!("deployments/web-{number}")).collect();
+    let expected: Vec<(&str, usize)> = names.iter().map(|name| (name.as_str(), 1)).collect();
+    place.were_replaced(&expected).await?;
+
+    // A start without a change.
+    operator.terminate().await?;
+    let written = place.written().await?.len();
+    let mut operator = Operator::launch(&cluster).await?;
+    place.were_replaced(&expected).await?;
+    let now = place.written().await?;
+    ensure!(now.len() == written, "a start alone writes {:?}", &now[written..]);
+    operator.still_runs().await
+}
