@@ -85,6 +85,8 @@ pub struct Planner {
     merged: MergedCache,
     waves: BTreeMap<PolicyId, Wave>,
     records: VecDeque<Timestamp>,
+    /// Those of which a write was answered since the last step.
+    answered: BTreeSet<Arc<WorkloadKey>>,
     /// When all that waits was last looked at.
     pub(super) decided: Decided,
     /// Whether everything has been looked at once: what is new from then on was made while somebody looked.
@@ -135,7 +137,7 @@ impl Planner {
     }
 
     /// The workloads that must be looked at.
-    fn due(&self, world: &World, touched: &Touched, now: Timestamp) -> BTreeSet<WorkloadKey> {
+    fn due(&mut self, world: &World, touched: &Touched, now: Timestamp) -> BTreeSet<WorkloadKey> {
         if touched.all_rollouts {
             let gone = self.tracks.keys().map(|key| (**key).clone()).chain(self.unserved.keys().cloned());
             let there = world.objects().filter(|(_, object)| object.rollout.is_some()).map(|(key, _)| key.clone());
@@ -154,6 +156,8 @@ impl Planner {
             let known = self.tracks.keys().map(|key| &**key).chain(self.unserved.keys());
             due.extend(known.filter(is_in).filter(|key| has_patterns(key)).cloned());
         }
+        // The event that tells of a write may have come before its answer.
+        due.extend(std::mem::take(&mut self.answered).iter().map(|key| (**key).clone()));
         // What time alone changes.
         let is_due = |key: &&Arc<WorkloadKey>| self.tracks.get(*key).is_some_and(|track| track.is_due(now));
         due.extend(self.rolling.iter().chain(&self.pending).filter(is_due).map(|key| (**key).clone()));
@@ -289,7 +293,8 @@ impl Planner {
         };
         let is_taken = matches!(&track.write, Write::Taken { stamp: Some(_), .. }) || track.attempt.is_some();
         put(&mut self.pending, matches!(track.state, State::Pending(_) | State::Unknown(_)));
-        put(&mut self.rolling, track.state == State::Rolling || is_taken || track.warm(now).is_some());
+        let is_rolling = track.state == State::Rolling || track.is_under_way || is_taken;
+        put(&mut self.rolling, is_rolling || track.warm(now).is_some());
         put(&mut self.failed, track.state == State::Failed);
         put(&mut self.unrecorded, track.record.is_some());
         let is_stuck = self.waiting.get(key).is_some_and(|waiting| waiting.reason == Reason::StuckRevision);
@@ -340,6 +345,7 @@ impl Planner {
         self.decided.is_stale = true;
         let (key, _) = self.tracks.get_key_value(&target.key)?;
         let key = Arc::clone(key);
+        self.answered.insert(Arc::clone(&key));
         let track = self.tracks.get_mut(&key).filter(|track| track.uid == target.uid)?;
         let attempt = if intent.rolls() { track.attempt.take() } else { None };
         let on = Box::from(target.resource_version.as_str());
