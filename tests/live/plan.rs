@@ -92,7 +92,7 @@ async fn what_is_to_be_replaced_is_told_in_order_with_what_is_held_back() -> Res
     let (_, report) = told(&cluster, &["plan", "-n", name, "--policy", &file]).await?;
     ensure!(names(&report["replace"]) == ["api"], "{report}");
     let held = report["heldBack"].to_string();
-    ensure!(held.contains("MaxConcurrent"), "{held}");
+    ensure!(held.contains("MaxConcurrent") && held.contains("with those that come first"), "{held}");
 
     let two = folder.write("two.yaml", &[one, replace_policy("two", &json!({}))])?;
     call(cluster.kubeconfig(), &["plan", "-n", name, "--policy", &two])
