@@ -2,6 +2,7 @@
 //!
 //! All of it goes on beside the passes: a change is replaced within milliseconds.
 
+mod bursts;
 mod key;
 mod reading;
 mod tell;
@@ -262,7 +263,7 @@ impl Rollouts {
         self.leads = leads;
         let last = self.summary.as_ref().map(|(_, last)| *last + SUMMARY_INTERVAL);
         let soon = Instant::now() + SUMMARY_PAUSE;
-        self.sum_up_at.get_or_insert(last.map_or(soon, |last| last.max(soon)));
+        self.sum_up_at.get_or_insert_with(|| last.map_or(soon, |last| last.max(soon)));
         step.next.map_or(IDLE, |next| {
             Duration::try_from(next.duration_since(now)).unwrap_or_default().clamp(Duration::from_millis(1), IDLE)
         })

@@ -109,14 +109,14 @@ async fn rights_that_are_taken_away_hold_up_only_what_they_are_for_and_heal() ->
     });
     let stored = place.namespace.requests().get(&role).await?.accepted()?;
     let rules = stored["rules"].as_array().context("no rules")?;
-    let without = |rule: &Value| {
-        let mut rule = rule.clone();
-        if rule["verbs"] == json!(["patch"])
-            && let Some(resources) = rule["resources"].as_array_mut()
+    let without = |granted: &Value| {
+        let mut less = granted.clone();
+        if less["verbs"] == json!(["patch"])
+            && let Some(resources) = less["resources"].as_array_mut()
         {
             resources.retain(|resource| resource != "deployments");
         }
-        rule
+        less
     };
     let fewer: Vec<Value> = rules.iter().map(without).collect();
     place.merge(&role, json!({"rules": fewer})).await?;

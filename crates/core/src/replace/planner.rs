@@ -12,6 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::after;
 use super::budget::Wave;
+use super::explain::stuck;
 use super::flap::Changes;
 use super::intent::Intent;
 use super::served::{MergedCache, Served, served};
@@ -27,7 +28,9 @@ use crate::world::{ConfigId, Known, Touched, WorkloadKey, World};
 pub(super) use decide::Decided;
 
 /// How long a write that was outdated waits for the newer version, if no event brings it.
-const OUTDATED: SignedDuration = SignedDuration::from_secs(5);
+pub(super) const OUTDATED: SignedDuration = SignedDuration::from_secs(5);
+/// How long a pod of an older revision may be unready before its StatefulSet counts as stuck.
+const STUCK_AFTER: SignedDuration = SignedDuration::from_secs(30);
 /// The first time between two attempts, and the longest.
 pub(super) const FIRST_RETRY: SignedDuration = SignedDuration::from_secs(1);
 pub(super) const LAST_RETRY: SignedDuration = SignedDuration::from_mins(5);
@@ -124,6 +127,7 @@ impl Planner {
         for key in self.due(world, touched, now) {
             self.decided.is_stale = true;
             self.look_at(world, &key, now, &mut step);
+            self.look_for_stuck_pods(world, &key, now, acts, &mut step);
         }
         self.has_seen_all = true;
         self.decide(world, now, acts, &mut step);
@@ -234,11 +238,43 @@ impl Planner {
             Ok(found) => {
                 let has_deadline = key.kind.built_in() == Some(Kind::Deployment);
                 let view = View { world, object, rollout, key: digest_key, has_deadline, now };
+                let available = track.available;
                 track.look(&view, &found);
                 track.found = Some(found);
+                if track.available > available {
+                    for id in &track.merged.policies {
+                        if let Some(wave) = self.waves.get_mut(id) {
+                            wave.last = Some(now);
+                        }
+                    }
+                }
             }
         }
         self.sort(&key, now);
+    }
+
+    /// The controller of a StatefulSet may wait for a pod for ever. Its data may hang on it: it is told, and never deleted.
+    fn look_for_stuck_pods(&mut self, world: &World, key: &WorkloadKey, now: Timestamp, acts: bool, step: &mut Step) {
+        let Some((key, track)) = self.tracks.get_key_value(key) else { return };
+        if key.kind.built_in() != Some(Kind::StatefulSet) || !matches!(track.state, State::Rolling | State::Failed) {
+            return;
+        }
+        let key = Arc::clone(key);
+        let object = world.object(&key);
+        let rolled = track.rolled.or(object.and_then(|object| object.rollout.as_ref()?.rolled));
+        // A pod that is just being replaced is not ready either.
+        let is_long = rolled.is_some_and(|rolled| now.duration_since(rolled) >= STUCK_AFTER);
+        let pods = object.filter(|_| is_long).map(|object| stuck(world, object)).unwrap_or_default();
+        if let Some(pod) = pods.first() {
+            let message = format!(
+                "pod {pod} is of an older revision and not ready, so its controller goes no further; \
+                 kubectl delete pod {pod} -n {}",
+                key.namespace
+            );
+            self.wait(key, Waiting::for_event(Reason::StuckRevision, message), now, acts, step);
+        } else {
+            self.waiting.remove(&key);
+        }
     }
 
     /// Puts a workload among those of its state.
@@ -256,7 +292,8 @@ impl Planner {
         put(&mut self.rolling, track.state == State::Rolling || is_taken || track.warm(now).is_some());
         put(&mut self.failed, track.state == State::Failed);
         put(&mut self.unrecorded, track.record.is_some());
-        if !self.pending.contains(key) {
+        let is_stuck = self.waiting.get(key).is_some_and(|waiting| waiting.reason == Reason::StuckRevision);
+        if !self.pending.contains(key) && !(is_stuck && matches!(track.state, State::Rolling | State::Failed)) {
             self.waiting.remove(key);
         }
     }

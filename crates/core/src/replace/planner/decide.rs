@@ -14,6 +14,7 @@ use crate::replace::cause::Cause;
 use crate::replace::flap::Flapping;
 use crate::replace::gates::Gate;
 use crate::replace::intent::{Intent, Target};
+use crate::replace::record;
 use crate::replace::settings::OnFailure;
 use crate::replace::track::{State, Track, Write};
 use crate::replace::waiting::{Reason, Waiting};
@@ -77,15 +78,30 @@ impl Planner {
             let Some(track) = self.tracks.get(key) else { continue };
             soonest(&mut step.next, track.timer().filter(|timer| *timer > now));
         }
-        if self.pending.is_empty() && self.rolling.is_empty() {
-            self.waves.clear();
-        }
+        self.end_waves();
         if acts {
             self.hand_out_records(world, now, step);
         }
         if step.next.is_some_and(|next| next <= now) {
             step.next = Some(after(now, SignedDuration::from_millis(1)));
         }
+    }
+
+    /// A policy's way ends when nothing is under way, and what is left waits for somebody: what changes then begins anew.
+    fn end_waves(&mut self) {
+        if self.waves.is_empty() {
+            return;
+        }
+        let goes_on = |key: &&Arc<WorkloadKey>| {
+            let reason = self.waiting.get(*key).map(|waiting| waiting.reason);
+            reason.is_none_or(|reason| {
+                !reason.needs_somebody() || matches!(reason, Reason::Halted | Reason::WriteFailed | Reason::Flapping)
+            })
+        };
+        let alive = self.rolling.iter().chain(self.pending.iter().filter(goes_on));
+        let policies = alive.filter_map(|key| self.tracks.get(key)).flat_map(|track| &track.merged.policies);
+        let alive: BTreeSet<&PolicyId> = policies.collect();
+        self.waves.retain(|id, _| alive.contains(id));
     }
 
     fn begin_what_may(
@@ -97,6 +113,9 @@ impl Planner {
         next: &mut Option<Timestamp>,
     ) {
         let halted = self.halted(world);
+        for wave in self.waves.values_mut() {
+            wave.again(&self.pending);
+        }
         let mut shared = Shared { budgets: self.budgets(now), halted, pending: OnceCell::new(), now };
         // Who has waited longest comes first.
         let since = |key: &Arc<WorkloadKey>| self.tracks.get(key).and_then(|track| track.differs_since);
@@ -208,20 +227,30 @@ impl Planner {
         world: &World,
         key: &Arc<WorkloadKey>,
         rollout: &Rollout,
-        cause: Cause,
+        mut cause: Cause,
         shared: &mut Shared,
         step: &mut Step,
     ) {
         let Some(track) = self.tracks.get_mut(key) else { return };
         let Some(found) = &track.found else { return };
+        let digest = &found.snapshot.digest;
+        let stamp = digest.to_string();
+        // Who undoes a rollout brings back its stamp and its cause. Written once more they would replace nothing.
+        if rollout.stamp.as_deref() == Some(&*stamp) {
+            cause.returned_since = cause.returned_since.or(track.differs_since).or(Some(shared.now));
+            if rollout.cause.as_deref() == Some(&*cause.to_string()) {
+                cause.returned_since = Some(shared.now);
+            }
+        }
         step.intents.push(Intent::Roll {
             target: target(world, key, track, rollout),
-            stamp: found.snapshot.digest.to_string(),
+            baseline: record::has_baseline_of(rollout, &stamp).then(|| record::baseline(Some(&stamp), digest)),
             cause: cause.to_string(),
             sources: found.snapshot.sources().write(),
+            stamp: stamp.clone(),
         });
         track.write = Write::UnderWay;
-        track.tried = Some(found.snapshot.digest.to_string().into());
+        track.tried = Some(stamp.into());
         track.attempt = Some((found.snapshot.clone(), cause));
         for id in &track.merged.policies {
             shared.budgets.entry(id.clone()).or_default().under_way += 1;
@@ -240,11 +269,11 @@ impl Planner {
             let Some(track) = self.tracks.get_mut(key) else { continue };
             let blocked = match &track.write {
                 Write::UnderWay | Write::Taken { .. } => true,
-                Write::Failed { until, .. } | Write::Outdated { until, .. } => {
-                    soonest(&mut step.next, Some(*until).filter(|until| *until > now));
-                    now < *until
+                Write::Failed { .. } | Write::Outdated { .. } | Write::Idle => {
+                    let until = track.write.waits(now);
+                    soonest(&mut step.next, until);
+                    until.is_some()
                 }
-                Write::Idle => false,
             };
             let rollout = world.object(key).and_then(|object| object.rollout.as_deref());
             let (Some(rollout), Some(wanted), false) = (rollout, &track.record, blocked) else { continue };
