@@ -9,6 +9,7 @@ mod web;
 
 mod bursts;
 mod changes;
+mod chaos;
 mod custom;
 mod failures;
 mod holds;

@@ -22,7 +22,7 @@ pub(super) struct Budget {
 /// A policy's way through what is to be replaced: from the first workload until nothing is left.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Wave {
-    /// The workloads whose replacement was begun.
+    /// The workloads whose replacement was begun, and that wait for no other one.
     pub begun: BTreeSet<Arc<WorkloadKey>>,
     /// When the last one began or became available.
     pub last: Option<Timestamp>,
@@ -54,6 +54,11 @@ impl Budget {
 }
 
 impl Wave {
+    /// Takes in which workloads wait: those that wait again have not been replaced for what is current.
+    pub(super) fn again(&mut self, waiting: &BTreeSet<Arc<WorkloadKey>>) {
+        self.begun.retain(|key| !waiting.contains(key));
+    }
+
     /// Whether the policy pauses here; `total` counts the workloads of the wave, `under_way` those of them that are not
     /// available yet.
     pub(super) fn waits(
@@ -63,9 +68,14 @@ impl Wave {
         (total, under_way): (usize, usize),
         now: Timestamp,
     ) -> Option<Waiting> {
+        // A percentage is rounded up, so that it lets something begin.
+        let share = |checkpoint: &Checkpoint| (total * usize::from(checkpoint.percent)).div_ceil(100);
+        // What is changed again, or waits since then, is led past its checkpoints again.
+        while self.passed > 0 && checkpoints.get(self.passed - 1).is_none_or(|last| self.begun.len() < share(last)) {
+            self.passed -= 1;
+        }
         while let Some(checkpoint) = checkpoints.get(self.passed) {
-            // A percentage is rounded up, so that it lets something begin.
-            let share = (total * usize::from(checkpoint.percent)).div_ceil(100);
+            let share = share(checkpoint);
             if self.begun.len() < share {
                 return None;
             }
@@ -75,7 +85,10 @@ impl Wave {
                     format!("policy {policy} pauses at {percent} %: {under_way} of {share} are not available yet");
                 return Some(Waiting::for_event(Reason::Checkpoint, message));
             }
-            let until = super::after(self.last.unwrap_or(now), delay);
+            // Where the clock was set back it is not waited for the past to come again.
+            let last = self.last.get_or_insert(now);
+            *last = (*last).min(now);
+            let until = super::after(*last, delay);
             if now < until {
                 let message = format!("policy {policy} pauses at {percent} % of {total} workloads, until {until}");
                 return Some(Waiting::until(Reason::Checkpoint, until, message));

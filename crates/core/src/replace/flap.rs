@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::after;
+
 /// How many changes are remembered.
 const REMEMBERED: usize = 1024;
 /// How far back changes count.
@@ -76,9 +78,10 @@ impl Changes {
         if !is_fight && changes <= if at_once { TOO_MANY_AT_ONCE } else { TOO_MANY } {
             return None;
         }
-        let until = self.latest.back()?.at + if is_fight { CALM_AFTER_FIGHT } else { CALM };
+        let (last, calm) = (self.latest.back()?.at, if is_fight { CALM_AFTER_FIGHT } else { CALM });
+        let until = after(last, calm);
         let writers = writers.into_keys().map(Box::from).collect();
-        (now < until).then_some(Flapping { until, changes, is_fight, writers })
+        (now.duration_since(last).abs() < calm).then_some(Flapping { until, changes, is_fight, writers })
     }
 
     /// Whether all of it is long ago.

@@ -41,20 +41,13 @@ impl Gate<'_> {
     }
 
     fn writes(&self) -> Option<Waiting> {
-        match &self.track.write {
-            Write::Failed { until, message, attempts } if self.now < *until => {
-                let times = if *attempts == 1 { "once".to_owned() } else { format!("{attempts} times") };
-                Some(Waiting::until(
-                    Reason::WriteFailed,
-                    *until,
-                    format!("the change was refused {times}: {message}; it is tried again at {until}"),
-                ))
-            }
-            Write::Outdated { until, .. } if self.now < *until => {
-                Some(Waiting::until(Reason::NotReadYet, *until, "it has just been changed by somebody else"))
-            }
-            _ => None,
+        let until = self.track.write.waits(self.now)?;
+        if let Write::Failed { message, attempts, .. } = &self.track.write {
+            let times = if *attempts == 1 { "once".to_owned() } else { format!("{attempts} times") };
+            let message = format!("the change was refused {times}: {message}; it is tried again at {until}");
+            return Some(Waiting::until(Reason::WriteFailed, until, message));
         }
+        Some(Waiting::until(Reason::NotReadYet, until, "it has just been changed by somebody else"))
     }
 
     fn stands_still(&self) -> Option<Waiting> {
@@ -127,14 +120,12 @@ impl Gate<'_> {
         let settle = self.track.merged.settle;
         let (first, last) = self.track.seen?;
         let until = after(last, settle).min(after(first, settle.saturating_mul(MOST_SETTLES)));
-        // A clock that was set back must not make it wait for the past to come again.
-        let until = until.min(after(self.now, settle));
         (self.now < until)
             .then(|| Waiting::until(Reason::Settling, until, format!("more edits are waited for until {until}")))
     }
 
     fn interval(&self) -> Option<Waiting> {
-        let rolled = self.track.rolled.or(self.rollout.rolled)?.min(self.now);
+        let rolled = self.track.rolled?;
         let until = after(rolled, self.track.merged.min_interval);
         (self.now < until).then(|| {
             Waiting::until(Reason::MinInterval, until, format!("its pods were replaced at {rolled}; next at {until}"))

@@ -34,6 +34,8 @@ pub enum Intent {
         cause: String,
         /// `immutable.dev/config-sources` of the workload.
         sources: String,
+        /// `immutable.dev/config-baseline` of the workload, where one is there that says something else of this stamp.
+        baseline: Option<String>,
     },
     /// Notes on the workload's own metadata what its pods were started with, which replaces nothing.
     Record {
@@ -78,8 +80,11 @@ impl Intent {
         });
         let mut manifest = json!({"apiVersion": target.key.kind.api_version(), "kind": target.key.kind.name()});
         match self {
-            Self::Roll { stamp, cause, sources, .. } => {
+            Self::Roll { stamp, cause, sources, baseline, .. } => {
                 metadata["annotations"] = json!({SOURCES: sources});
+                if let Some(baseline) = baseline {
+                    metadata["annotations"][BASELINE] = json!(baseline);
+                }
                 for pointer in &target.template_pointers {
                     let template = json!({"metadata": {"annotations": {STAMP: stamp, CAUSE: cause}}});
                     put(&mut manifest, pointer, template);
@@ -133,7 +138,8 @@ mod tests {
     #[test]
     fn a_roll_names_its_version_and_every_template_and_nothing_else() {
         let (stamp, cause, sources) = ("s".to_owned(), "c".to_owned(), "o".to_owned());
-        let roll = Intent::Roll { target: target(&["/spec/template", "/spec/other/template"]), stamp, cause, sources };
+        let target = target(&["/spec/template", "/spec/other/template"]);
+        let roll = Intent::Roll { target, stamp, cause, sources, baseline: None };
         let template = json!({"metadata": {"annotations": {
             "immutable.dev/config-digest": "s", "immutable.dev/rollout-cause": "c",
         }}});

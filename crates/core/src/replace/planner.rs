@@ -24,9 +24,10 @@ use crate::references::Dependency;
 use crate::references::digest::DigestKey;
 use crate::workload::Kind;
 use crate::world::{ConfigId, Known, Touched, WorkloadKey, World};
+pub(super) use decide::Decided;
 
 /// How long a write that was outdated waits for the newer version, if no event brings it.
-const OUTDATED: SignedDuration = SignedDuration::from_secs(5);
+pub(super) const OUTDATED: SignedDuration = SignedDuration::from_secs(5);
 /// The first time between two attempts, and the longest.
 pub(super) const FIRST_RETRY: SignedDuration = SignedDuration::from_secs(1);
 pub(super) const LAST_RETRY: SignedDuration = SignedDuration::from_mins(5);
@@ -82,7 +83,7 @@ pub struct Planner {
     waves: BTreeMap<PolicyId, Wave>,
     records: VecDeque<Timestamp>,
     /// When all that waits was last looked at.
-    pub(super) decided: Option<Timestamp>,
+    pub(super) decided: Decided,
     /// Whether everything has been looked at once: what is new from then on was made while somebody looked.
     has_seen_all: bool,
 }
@@ -121,6 +122,7 @@ impl Planner {
             self.note_change(world, id, now);
         }
         for key in self.due(world, touched, now) {
+            self.decided.is_stale = true;
             self.look_at(world, &key, now, &mut step);
         }
         self.has_seen_all = true;
@@ -232,8 +234,16 @@ impl Planner {
             Ok(found) => {
                 let has_deadline = key.kind.built_in() == Some(Kind::Deployment);
                 let view = View { world, object, rollout, key: digest_key, has_deadline, now };
+                let available = track.available;
                 track.look(&view, &found);
                 track.found = Some(found);
+                if track.available > available {
+                    for id in &track.merged.policies {
+                        if let Some(wave) = self.waves.get_mut(id) {
+                            wave.last = Some(now);
+                        }
+                    }
+                }
             }
         }
         self.sort(&key, now);
@@ -298,6 +308,7 @@ impl Planner {
     /// What became of a write. Tells of a replacement that has begun.
     pub fn done(&mut self, intent: &Intent, outcome: Outcome, now: Timestamp) -> Option<Begun> {
         let target = intent.target();
+        self.decided.is_stale = true;
         let (key, _) = self.tracks.get_key_value(&target.key)?;
         let key = Arc::clone(key);
         let track = self.tracks.get_mut(&key).filter(|track| track.uid == target.uid)?;

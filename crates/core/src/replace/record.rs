@@ -66,6 +66,11 @@ pub(super) fn baseline(stamp: Option<&str>, digest: &Digest) -> String {
     format!("{}:{digest}", stamp.unwrap_or("-"))
 }
 
+/// Whether a baseline stands beside this stamp, or will once the stamp is written: it counts more than the stamp.
+pub(super) fn has_baseline_of(rollout: &Rollout, stamp: &str) -> bool {
+    rollout.baseline.as_deref().and_then(|text| text.split_once(':')).is_some_and(|(of, _)| of == stamp)
+}
+
 /// The value of `immutable.dev/config-sources`: what each object came to, so that a change names its cause also when
 /// nobody saw it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

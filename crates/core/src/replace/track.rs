@@ -11,12 +11,13 @@ use jiff::{SignedDuration, Timestamp};
 use super::after;
 use super::cause::{Cause, ChangedObject};
 use super::merge::Merged;
-use super::planner::{FIRST_RETRY, LAST_RETRY};
+use super::planner::{FIRST_RETRY, LAST_RETRY, OUTDATED};
 use super::record::{self, Recorded, RecordedBy, read_differs_since, recorded, recorded_before};
 use super::snapshot::{Now, Snapshot, id_of};
 use super::waiting::Waiting;
 use crate::references::Dependency;
 use crate::references::digest::DigestKey;
+use crate::workload::PodFacts;
 use crate::workload::rollout::{Progress, Rollout};
 use crate::world::{ConfigId, Object, World};
 
@@ -39,6 +40,8 @@ pub(super) struct Track {
     pub trusted: Option<(u64, Option<Box<str>>)>,
     /// When the content first was another one than what is recorded, as the API server tells time.
     pub differs_since: Option<Timestamp>,
+    /// When the newest pod that was known then was made, in seconds, whatever a clock of ours says.
+    pub newest_before: Option<i64>,
     /// When the content last changed, as the API server tells time: a pod made before may have read the old one.
     pub changed: Option<Timestamp>,
     /// From when to when pods were made that a rollout of ours, which is not done, replaces: who takes it back brings them
@@ -50,6 +53,8 @@ pub(super) struct Track {
     pub foreign_since: Option<Timestamp>,
     /// When the operator last replaced its pods.
     pub rolled: Option<Timestamp>,
+    /// The same as the object noted it at the last look.
+    pub rolled_as_noted: Option<Timestamp>,
     /// Since when its pods, replaced by the operator, have been available again.
     pub available: Option<Timestamp>,
     /// How often each manager took back what the operator wrote for the present content.
@@ -73,6 +78,8 @@ pub(super) struct Track {
     /// The stamp and the baseline about which more is known than they say: until they are written anew, what is recorded
     /// is what is remembered.
     pub overruled: Option<(Option<Box<str>>, Option<Box<str>>)>,
+    /// Whether something that its pods need was missing at the last look, and it counts as up to date all the same.
+    pub lacked: bool,
     /// Whether it reads other objects than at the last look.
     pub is_other: bool,
     /// Whether its waiting has been looked at since it is a long one.
@@ -92,6 +99,18 @@ pub(super) enum Write {
     Outdated { on: Box<str>, until: Timestamp },
     /// It failed so often, is tried again then, and this was said.
     Failed { attempts: u32, until: Timestamp, message: String },
+}
+
+impl Write {
+    /// Until when no other is tried. A clock that was set back must not make it longer than it ever is.
+    pub(super) fn waits(&self, now: Timestamp) -> Option<Timestamp> {
+        let (until, longest) = match self {
+            Self::Failed { until, .. } => (*until, LAST_RETRY),
+            Self::Outdated { until, .. } => (*until, OUTDATED),
+            Self::Idle | Self::UnderWay | Self::Taken { .. } => return None,
+        };
+        (now < until && until <= after(now, longest)).then_some(until)
+    }
 }
 
 /// Where a workload stands.
@@ -153,11 +172,13 @@ impl Track {
             recorded: None,
             trusted: None,
             differs_since: None,
+            newest_before: None,
             changed: None,
             left_over: None,
             seen: None,
             foreign_since,
             rolled: None,
+            rolled_as_noted: None,
             available: None,
             reverts: BTreeMap::new(),
             cause: None,
@@ -170,6 +191,7 @@ impl Track {
             attempts: 0,
             adopts: false,
             overruled: None,
+            lacked: false,
             is_other: false,
             is_noted: false,
         }
@@ -201,6 +223,13 @@ impl Track {
     pub(super) fn is_due(&self, now: Timestamp) -> bool {
         matches!(self.write, Write::Taken { .. } | Write::Outdated { .. })
             || self.timer().is_some_and(|timer| timer <= now)
+            || self.remembered().any(|time| time > now)
+    }
+
+    /// What it remembers by our own clock.
+    fn remembered(&self) -> impl Iterator<Item = Timestamp> {
+        let (first, last) = self.seen.unzip();
+        [self.foreign_since, self.rolled, self.available, first, last].into_iter().flatten()
     }
 
     /// A write has failed, and this was said.
@@ -209,6 +238,23 @@ impl Track {
         self.attempts = self.attempts.saturating_add(1);
         let until = after(now, FIRST_RETRY.saturating_mul(factor).min(LAST_RETRY));
         self.write = Write::Failed { attempts: self.attempts, until, message: message.to_owned() };
+    }
+
+    /// What is remembered happened before now, also where the clock was set back.
+    fn set_back(&mut self, view: &View<'_>) {
+        let (now, set_back) = (view.now, |time: &mut Timestamp| *time = (*time).min(view.now));
+        for time in [&mut self.foreign_since, &mut self.rolled, &mut self.available].into_iter().flatten() {
+            set_back(time);
+        }
+        if let Some((first, last)) = &mut self.seen {
+            set_back(first);
+            set_back(last);
+        }
+        // Another replica may have replaced its pods; what counts then is this clock, whatever the API server's says.
+        if self.rolled_as_noted != view.rollout.rolled {
+            self.rolled_as_noted = view.rollout.rolled;
+            self.rolled = self.rolled.max(view.rollout.rolled.map(|rolled| rolled.min(now)));
+        }
     }
 
     /// Whether the operator's own replacement is under way or has failed.
@@ -226,6 +272,11 @@ impl Track {
         self.cause = Some(cause);
         self.record = None;
         self.state = State::Rolling;
+        self.leave_over(now);
+    }
+
+    /// What is older is being replaced.
+    fn leave_over(&mut self, now: Timestamp) {
         if let Some(since) = self.differs_since {
             self.left_over = Some((since, self.changed.unwrap_or(now)));
         }
@@ -238,6 +289,7 @@ impl Track {
             // What is seen of it is older than what was written.
             return;
         }
+        self.set_back(view);
         let adopts = std::mem::take(&mut self.adopts);
         let other_dependencies = std::mem::take(&mut self.is_other);
         self.note_template(view, &found.snapshot.digest.to_string());
@@ -251,6 +303,14 @@ impl Track {
             before = found.snapshot.clone();
             self.forget_change();
         }
+        if std::mem::take(&mut self.lacked)
+            && before.digest != found.snapshot.digest
+            && !view.world.pods_of(view.object).iter().any(|(_, pod)| pod.ready)
+        {
+            // Its first pods waited for what was missing, and start with what is there now.
+            before = found.snapshot.clone();
+            self.forget_change();
+        }
         self.note_content(view, found, &before, other_dependencies);
         self.record = None;
         let differs = before.digest != found.snapshot.digest;
@@ -260,6 +320,7 @@ impl Track {
             Recorded::Content(digest, _) if digest != before.digest => Some(written(view.rollout)),
             _ => None,
         };
+        self.lacked = !found.missing.is_empty() && before.digest == found.snapshot.digest;
         self.recorded = Some(before);
         self.current = Some(found.snapshot.clone());
         self.want_record(view, by);
@@ -292,6 +353,9 @@ impl Track {
                 let manager = view.rollout.writer.as_ref().map_or("unknown", |writer| &*writer.manager);
                 *self.reverts.entry(manager.into()).or_default() += 1;
             }
+        }
+        if is_ours && now != self.template {
+            self.leave_over(view.now);
         }
         self.template = now;
         let is_settled = view.rollout.progress != Progress::UnderWay;
@@ -344,6 +408,8 @@ impl Track {
     fn note_content(&mut self, view: &View<'_>, found: &Now, before: &Snapshot, other_dependencies: bool) {
         let now = &found.snapshot;
         let differs = before.digest != now.digest;
+        let is_first = self.current.is_none();
+        let had_differed = self.differs_since.is_some();
         match &self.current {
             Some(last) if last.digest == now.digest => {}
             Some(last) if !other_dependencies || differs => {
@@ -357,7 +423,7 @@ impl Track {
                 };
                 let written: Option<Vec<Timestamp>> = changed.keys().map(noted).collect();
                 let written = written.unwrap_or_default();
-                self.changed = Some(read_by_all(view.now, written.iter().max().copied()));
+                self.changed = Some(read_by_all(view, written.iter().max().copied()));
                 if differs {
                     let began = written.iter().min().map_or(view.now, |written| view.now.min(*written));
                     self.differs_since = self.differs_since.or(Some(began));
@@ -369,7 +435,7 @@ impl Track {
             None if differs => {
                 // It changed while nobody looked. Every pod that is there may be older: what was only removed leaves the
                 // note of the last writing as it was.
-                self.changed = Some(view.now);
+                self.changed = Some(read_by_all(view, None));
                 let noted = read_differs_since(view.rollout, &before.digest).map(|since| since.min(view.now));
                 self.differs_since = noted.or(Some(view.now));
                 self.seen = Some((view.now, view.now));
@@ -378,6 +444,9 @@ impl Track {
                 self.changed = found.last_written();
                 self.differs_since = read_differs_since(view.rollout, &before.digest);
             }
+        }
+        if self.differs_since.is_some() && !had_differed && !is_first {
+            self.newest_before = newest_pod(view);
         }
     }
 
@@ -405,11 +474,16 @@ impl Track {
         let alive = || pods.iter().filter(|(_, pod)| !pod.leaving);
         if let Some(since) = self.differs_since {
             // A pod that was made meanwhile has read what nobody wants any more.
-            let returned = self.changed.unwrap_or(view.now);
-            let made_meanwhile = |created: i64| since.as_second() <= created && created <= returned.as_second();
+            let returned = self.changed.unwrap_or(view.now).as_second();
+            let newest = self.newest_before;
+            let made_meanwhile = |pod: &PodFacts| {
+                let is_new = since.as_second() <= pod.created || newest.is_some_and(|newest| newest < pod.created);
+                // One that is not ready may have waited, and read it when it started.
+                pod.created <= returned && (is_new || !pod.ready)
+            };
             let done = view.rollout.cause.as_deref().map(Cause::read);
             let is_done = done.is_some_and(|done| done.returned_since == Some(since));
-            if !is_done && alive().any(|(_, pod)| made_meanwhile(pod.created)) {
+            if !is_done && alive().any(|(_, pod)| made_meanwhile(pod)) {
                 return State::Pending(self.cause_of_return(before, since));
             }
             self.forget_change();
@@ -443,15 +517,11 @@ impl Track {
 
     /// How far a rollout is whose pods read what is current.
     fn progress(&mut self, view: &View<'_>, by: Option<RecordedBy>) -> State {
-        let rolled = match (self.rolled, view.rollout.rolled) {
-            (Some(rolled), _) => Some(rolled),
-            (None, rolled) => rolled,
-        };
         let writer = view.rollout.writer.as_ref().map(|writer| writer.time);
         let is_ours = by == Some(RecordedBy::Stamp)
             && view.rollout.rolled.is_some_and(|rolled| writer.is_none_or(|writer| writer <= rolled));
         let was_rolling = matches!(self.state, State::Rolling | State::Failed);
-        match (view.rollout.progress, rolled) {
+        match (view.rollout.progress, self.rolled) {
             (Progress::Complete, _) => {
                 if was_rolling {
                     self.available = Some(view.now);
@@ -471,11 +541,14 @@ impl Track {
 
     pub(super) fn forget_change(&mut self) {
         self.differs_since = None;
+        self.newest_before = None;
         self.seen = None;
     }
 
     /// Compares what stands on the metadata with what must stand there.
     fn want_record(&mut self, view: &View<'_>, by: Option<RecordedBy>) {
+        let is_long = self.seen.is_some_and(|(first, _)| view.now.duration_since(first) >= NOTED_AFTER);
+        self.is_noted = is_long;
         let (Some(recorded), rollout) = (&self.recorded, view.rollout) else { return };
         // Where pods may be older than what is recorded, nothing is said of them; nor where they read nothing that counts.
         if self.dependencies.is_empty() || self.trusted.as_ref() != Some(&self.template) {
@@ -484,8 +557,6 @@ impl Track {
         let stamp = rollout.stamp.as_deref();
         let is_stamped = by == Some(RecordedBy::Stamp) && stamp == Some(recorded.digest.to_string().as_str());
         let baseline = (!is_stamped).then(|| record::baseline(stamp, &recorded.digest));
-        let is_long = self.seen.is_some_and(|(first, _)| view.now.duration_since(first) >= NOTED_AFTER);
-        self.is_noted = is_long;
         let noted = read_differs_since(rollout, &recorded.digest);
         let differs_since = match (&self.state, self.differs_since) {
             (State::Pending(_), Some(since)) if is_long || noted.is_some() => {
@@ -507,10 +578,21 @@ fn written(rollout: &Rollout) -> (Option<Box<str>>, Option<Box<str>>) {
     (rollout.stamp.clone(), rollout.baseline.clone())
 }
 
-/// From when on every new pod has read what was written then. Where nobody noted when it was written, that is now; and the
-/// kubelet may be behind as long as the operator was, but not for longer than it keeps anything.
-fn read_by_all(now: Timestamp, written: Option<Timestamp>) -> Timestamp {
-    written.map_or(now, |written| now.min(after(written, KEPT_BY_KUBELETS)).max(written))
+/// From when on every new pod has read what was written then. Where nobody noted when it was written, that is now, or when
+/// the newest pod was made, should our clock be behind; and the kubelet may be behind as long as the operator was, but not
+/// for longer than it keeps anything.
+fn read_by_all(view: &View<'_>, written: Option<Timestamp>) -> Timestamp {
+    match written {
+        Some(written) => view.now.min(after(written, KEPT_BY_KUBELETS)).max(written),
+        None => {
+            newest_pod(view).and_then(|newest| Timestamp::from_second(newest).ok()).unwrap_or(view.now).max(view.now)
+        }
+    }
+}
+
+/// When the newest pod was made, in seconds.
+fn newest_pod(view: &View<'_>) -> Option<i64> {
+    view.world.pods_of(view.object).iter().map(|(_, pod)| pod.created).max()
 }
 
 /// Where nobody knows which of them changed.

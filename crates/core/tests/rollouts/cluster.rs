@@ -306,7 +306,8 @@ impl Cluster {
             }
         };
         match intent {
-            Intent::Roll { stamp, cause, sources, .. } => {
+            Intent::Roll { stamp, cause, sources, baseline, .. } => {
+                set(false, BASELINE, baseline);
                 set(true, STAMP, &Some(stamp.clone()));
                 set(true, CAUSE, &Some(cause.clone()));
                 set(false, SOURCES, &Some(sources.clone()));

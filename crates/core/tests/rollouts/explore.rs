@@ -15,7 +15,7 @@ fn reference() -> impl Strategy<Value = Reference> {
         .prop_map(|(config, optional, key)| Reference { config, optional, key })
 }
 
-fn setup(settings: Vec<Value>, operators: usize) -> impl Strategy<Value = Setup> {
+fn setup(settings: Vec<Value>, operators: usize, workloads: usize) -> impl Strategy<Value = Setup> {
     let kinds = select(vec![Kind::Deployment, Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet]);
     let references = prop::collection::btree_map(0..2_usize, reference(), 1..=2).prop_map(|references| {
         references.into_iter().map(|(config, reference)| Reference { config, ..reference }).collect::<Vec<_>>()
@@ -28,7 +28,7 @@ fn setup(settings: Vec<Value>, operators: usize) -> impl Strategy<Value = Setup>
         };
         (kind, references, replacing, replicas)
     });
-    (select(settings), prop::collection::vec(workload, 1..=2)).prop_map(move |(replace, workloads)| Setup {
+    (select(settings), prop::collection::vec(workload, 1..=workloads)).prop_map(move |(replace, workloads)| Setup {
         replace,
         workloads,
         configs: 2,
@@ -37,7 +37,7 @@ fn setup(settings: Vec<Value>, operators: usize) -> impl Strategy<Value = Setup>
 }
 
 fn people() -> impl Strategy<Value = Op> {
-    let workload = 0..2_usize;
+    let workload = 0..4_usize;
     prop_oneof![
         6 => (0..2_usize, 0..3_usize, 1..4_u8).prop_map(|(config, key, value)| Op::Edit { config, key, value }),
         1 => (0..2_usize, 0..3_usize).prop_map(|(config, key)| Op::Edit { config, key, value: 0 }),
@@ -69,7 +69,7 @@ fn machines(operators: usize) -> impl Strategy<Value = Op> {
         Fault::NotTried,
     ]);
     prop_oneof![
-        3 => (0..2_usize).prop_map(|workload| Op::Reconcile { workload }),
+        3 => (0..4_usize).prop_map(|workload| Op::Reconcile { workload }),
         3 => (operator.clone(), 0..7_usize, 1..4_usize)
             .prop_map(|(operator, kind, events)| Op::Watch { operator, kind, events }),
         2 => operator.clone().prop_map(|operator| Op::PerformReads { operator }),
@@ -100,13 +100,52 @@ fn explore(setup: &Setup, ops: &[Op]) -> Model {
     model
 }
 
+/// Settings under which replacing begins at once, or waits.
+fn simple() -> Vec<Value> {
+    vec![json!({"settle": "0s", "minInterval": "0s"}), json!({}), json!({"settle": "30s", "minInterval": "1m"})]
+}
+
+/// Settings that hold workloads up for one another.
+fn gated() -> Vec<Value> {
+    let window = json!([{"type": "Allow", "schedule": "0,30 * * * *", "duration": "10m"}]);
+    vec![
+        json!({"settle": "0s", "maxConcurrent": 1}),
+        json!({"maxConcurrent": 1, "warmup": "30s", "onFailure": "Continue"}),
+        json!({"settle": "5s", "windows": window}),
+        json!({"settle": "0s", "windows": window, "maxConcurrent": 1, "progressDeadline": "1m"}),
+        json!({"settle": "0s", "checkpoints": [{"percent": 50, "delay": "5m"}]}),
+        json!({"settle": "0s", "checkpoints": [{"percent": 10, "delay": "1m"}, {"percent": 60, "delay": "0s"}], "warmup": "1m"}),
+        json!({"settle": "0s", "onFailure": "Halt", "progressDeadline": "1m"}),
+    ]
+}
+
+fn jumps() -> impl Strategy<Value = Op> {
+    (0..2_usize, select(vec![0, 500, -500, 90_000, -90_000, 3_600_000, -3_600_000]))
+        .prop_map(|(operator, milliseconds)| Op::Jump { operator, milliseconds })
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 20_000, ..ProptestConfig::with_cases(6000) })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 20_000, ..ProptestConfig::with_cases(700) })]
 
     #[test]
-    fn in_the_end_every_pod_reads_what_is_current(
-        setup in setup(vec![json!({"settle": "0s", "minInterval": "0s"}), json!({}), json!({"settle": "30s", "minInterval": "1m"})], 1),
-        ops in ops(1),
+    fn one_operator_ends_with_every_pod_on_what_is_current(setup in setup(simple(), 1, 2), ops in ops(1)) {
+        explore(&setup, &ops);
+    }
+
+    #[test]
+    fn two_operators_end_with_every_pod_on_what_is_current(setup in setup(simple(), 2, 2), ops in ops(2)) {
+        explore(&setup, &ops);
+    }
+
+    #[test]
+    fn workloads_that_wait_for_one_another_end_on_what_is_current(setup in setup(gated(), 1, 4), ops in ops(1)) {
+        explore(&setup, &ops);
+    }
+
+    #[test]
+    fn clocks_that_jump_hold_up_nothing(
+        setup in setup([simple(), gated()].concat(), 2, 3),
+        ops in prop::collection::vec(prop_oneof![2 => people(), 3 => machines(2), 1 => jumps()], 1..24),
     ) {
         explore(&setup, &ops);
     }

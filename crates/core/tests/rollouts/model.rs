@@ -350,6 +350,7 @@ impl Model {
     }
 
     pub(crate) fn step(&mut self, operator: usize) {
+        self.cluster.now += 1;
         for (_, object) in self.operators[operator].world.objects() {
             if let (Content::Known(workload), Some(_)) = (&object.content, &object.rollout) {
                 let references = dependencies(workload).len();
@@ -417,8 +418,8 @@ impl Model {
             workload.template.references.iter().filter_map(|reference| self.cluster.configs.get(&reference.config));
         let written = configs.map(|config| config.written).max().unwrap_or(0);
         let changed = self.cluster.changed.get(uid).copied().unwrap_or(0).max(written);
-        // Where there is no pod, none is replaced.
-        if self.has_jumped || workload.pods.is_empty() {
+        // Where there is no pod, none is replaced; and of what changed while nobody looked nobody knows when.
+        if self.has_jumped || workload.pods.is_empty() || self.operators[operator].started >= changed {
             return;
         }
         // A kubelet may be as late as the operator, for a minute at most. Nobody knows when something went away.
@@ -430,7 +431,9 @@ impl Model {
             };
         let gone = self.cluster.gone.values().filter(|pod| pod.name.starts_with(&format!("{uid}-")));
         let is_stale = |pod: &Pod| {
-            pod.created.div_euclid(1000) <= read_by_all.div_euclid(1000)
+            // One that is not ready may have waited, and reads when it starts.
+            !pod.available
+                || pod.created.div_euclid(1000) <= read_by_all.div_euclid(1000)
                 || is_stale(&self.cluster, workload, pod, stamp)
         };
         let is_known_to_be_gone = |pod: &&Pod| !self.knows(operator, pod);
@@ -502,6 +505,16 @@ impl Model {
         self.operators[0].leads = true;
     }
 
+    /// The workloads whose pods are being replaced by us.
+    pub(crate) fn under_way(&self) -> Vec<&str> {
+        let is_under_way = |workload: &&Workload| {
+            let last = self.rolled.iter().rfind(|rolled| rolled.uid == workload.uid);
+            let has_stamp = last.is_some_and(|last| workload.template.annotations.get(STAMP) == Some(&last.stamp));
+            has_stamp && workload.progress(self.cluster.now) != Progress::Complete
+        };
+        self.cluster.workloads.values().filter(is_under_way).map(|workload| workload.name.as_str()).collect()
+    }
+
     /// Lets time pass until nothing happens any more.
     pub(crate) fn quiet(&mut self) {
         for round in 0..3000 {
@@ -515,7 +528,7 @@ impl Model {
                 continue;
             }
             let due = self.operators.iter().filter(|operator| operator.leads);
-            let due = due.filter_map(|operator| Some(operator.next?.as_millisecond() - operator.skew));
+            let due = due.filter_map(|operator| Some(operator.next?.as_millisecond() + 1 - operator.skew));
             let Some(next) = due.chain(self.cluster.next_deadline()).min() else {
                 self.note(format_args!("quiet after {round} rounds"));
                 return;

@@ -58,6 +58,8 @@ pub(crate) struct Operator {
     /// Whether it believes that it leads.
     pub leads: bool,
     pub next: Option<Timestamp>,
+    /// When it was started, in the same way.
+    pub started: i64,
     /// When it last learned what something holds, in milliseconds of the API server's clock.
     pub learned: i64,
     /// What it has read since it was started.
@@ -101,6 +103,7 @@ impl Operator {
             skew: 0,
             leads: false,
             next: None,
+            started: cluster.now,
             learned: cluster.now,
             known: BTreeSet::new(),
         };

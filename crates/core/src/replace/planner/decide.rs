@@ -14,6 +14,7 @@ use crate::replace::cause::Cause;
 use crate::replace::flap::Flapping;
 use crate::replace::gates::Gate;
 use crate::replace::intent::{Intent, Target};
+use crate::replace::record;
 use crate::replace::settings::OnFailure;
 use crate::replace::track::{State, Track, Write};
 use crate::replace::waiting::{Reason, Waiting};
@@ -28,6 +29,25 @@ const SECOND: SignedDuration = SignedDuration::from_secs(1);
 /// a second.
 const REST: SignedDuration = SignedDuration::from_micros(10);
 
+/// The last look at all that waits.
+#[derive(Debug, Default)]
+pub(in crate::replace) struct Decided {
+    at: Option<Timestamp>,
+    /// When time alone changes something of it.
+    next: Option<Timestamp>,
+    /// Whether anything might begin then.
+    acts: bool,
+    /// Whether something has happened since.
+    pub is_stale: bool,
+}
+
+impl Decided {
+    /// All is looked at at once.
+    pub(in crate::replace) fn again() -> Self {
+        Self { is_stale: true, ..Self::default() }
+    }
+}
+
 /// What all that wait share.
 struct Shared {
     budgets: Budgets,
@@ -41,20 +61,24 @@ impl Planner {
     /// Decides what of all that waits may begin.
     pub(super) fn decide(&mut self, world: &World, now: Timestamp, acts: bool, step: &mut Step) {
         let rest = REST.saturating_mul(i32::try_from(self.pending.len()).unwrap_or(i32::MAX));
-        let rests = self.decided.filter(|decided| now.duration_since(*decided).abs() < rest);
-        if let Some(decided) = rests {
-            soonest(&mut step.next, Some(after(decided, rest)));
-        } else {
-            self.decided = Some(now);
-            self.begin_what_may(world, now, acts, step);
+        let is_due = self.decided.next.is_some_and(|next| next <= now);
+        if self.decided.is_stale || is_due || self.decided.acts != acts {
+            // A clock that was set back makes nothing of the past.
+            let rests = self.decided.at.filter(|at| now.duration_since(*at).abs() < rest);
+            if let Some(at) = rests {
+                soonest(&mut step.next, Some(after(at, rest)));
+            } else {
+                let mut next = None;
+                self.begin_what_may(world, now, acts, step, &mut next);
+                self.decided = Decided { at: Some(now), next, acts, is_stale: false };
+            }
         }
+        soonest(&mut step.next, self.decided.next);
         for key in &self.rolling {
             let Some(track) = self.tracks.get(key) else { continue };
             soonest(&mut step.next, track.timer().filter(|timer| *timer > now));
         }
-        if self.pending.is_empty() && self.rolling.is_empty() {
-            self.waves.clear();
-        }
+        self.end_waves();
         if acts {
             self.hand_out_records(world, now, step);
         }
@@ -63,8 +87,35 @@ impl Planner {
         }
     }
 
-    fn begin_what_may(&mut self, world: &World, now: Timestamp, acts: bool, step: &mut Step) {
+    /// A policy's way ends when nothing is under way, and what is left waits for somebody: what changes then begins anew.
+    fn end_waves(&mut self) {
+        if self.waves.is_empty() {
+            return;
+        }
+        let goes_on = |key: &&Arc<WorkloadKey>| {
+            let reason = self.waiting.get(*key).map(|waiting| waiting.reason);
+            reason.is_none_or(|reason| {
+                !reason.needs_somebody() || matches!(reason, Reason::Halted | Reason::WriteFailed | Reason::Flapping)
+            })
+        };
+        let alive = self.rolling.iter().chain(self.pending.iter().filter(goes_on));
+        let policies = alive.filter_map(|key| self.tracks.get(key)).flat_map(|track| &track.merged.policies);
+        let alive: BTreeSet<&PolicyId> = policies.collect();
+        self.waves.retain(|id, _| alive.contains(id));
+    }
+
+    fn begin_what_may(
+        &mut self,
+        world: &World,
+        now: Timestamp,
+        acts: bool,
+        step: &mut Step,
+        next: &mut Option<Timestamp>,
+    ) {
         let halted = self.halted(world);
+        for wave in self.waves.values_mut() {
+            wave.again(&self.pending);
+        }
         let mut shared = Shared { budgets: self.budgets(now), halted, pending: OnceCell::new(), now };
         // Who has waited longest comes first.
         let since = |key: &Arc<WorkloadKey>| self.tracks.get(key).and_then(|track| track.differs_since);
@@ -74,7 +125,7 @@ impl Planner {
             let Some(rollout) = world.object(&key).and_then(|object| object.rollout.as_deref()) else { continue };
             match self.verdict(world, &key, rollout, &mut shared) {
                 Err(Some(waiting)) => {
-                    soonest(&mut step.next, waiting.until);
+                    soonest(next, waiting.until);
                     self.wait(key, waiting, now, acts, step);
                 }
                 Err(None) => {}
@@ -176,20 +227,30 @@ impl Planner {
         world: &World,
         key: &Arc<WorkloadKey>,
         rollout: &Rollout,
-        cause: Cause,
+        mut cause: Cause,
         shared: &mut Shared,
         step: &mut Step,
     ) {
         let Some(track) = self.tracks.get_mut(key) else { return };
         let Some(found) = &track.found else { return };
+        let digest = &found.snapshot.digest;
+        let stamp = digest.to_string();
+        // Who undoes a rollout brings back its stamp and its cause. Written once more they would replace nothing.
+        if rollout.stamp.as_deref() == Some(&*stamp) {
+            cause.returned_since = cause.returned_since.or(track.differs_since).or(Some(shared.now));
+            if rollout.cause.as_deref() == Some(&*cause.to_string()) {
+                cause.returned_since = Some(shared.now);
+            }
+        }
         step.intents.push(Intent::Roll {
             target: target(world, key, track, rollout),
-            stamp: found.snapshot.digest.to_string(),
+            baseline: record::has_baseline_of(rollout, &stamp).then(|| record::baseline(Some(&stamp), digest)),
             cause: cause.to_string(),
             sources: found.snapshot.sources().write(),
+            stamp: stamp.clone(),
         });
         track.write = Write::UnderWay;
-        track.tried = Some(found.snapshot.digest.to_string().into());
+        track.tried = Some(stamp.into());
         track.attempt = Some((found.snapshot.clone(), cause));
         for id in &track.merged.policies {
             shared.budgets.entry(id.clone()).or_default().under_way += 1;
@@ -208,11 +269,11 @@ impl Planner {
             let Some(track) = self.tracks.get_mut(key) else { continue };
             let blocked = match &track.write {
                 Write::UnderWay | Write::Taken { .. } => true,
-                Write::Failed { until, .. } | Write::Outdated { until, .. } => {
-                    soonest(&mut step.next, Some(*until).filter(|until| *until > now));
-                    now < *until
+                Write::Failed { .. } | Write::Outdated { .. } | Write::Idle => {
+                    let until = track.write.waits(now);
+                    soonest(&mut step.next, until);
+                    until.is_some()
                 }
-                Write::Idle => false,
             };
             let rollout = world.object(key).and_then(|object| object.rollout.as_deref());
             let (Some(rollout), Some(wanted), false) = (rollout, &track.record, blocked) else { continue };
