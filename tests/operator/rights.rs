@@ -106,7 +106,9 @@ async fn reported(cluster: &Cluster, namespace: &TestNamespace, api: (&str, &str
 /// Has a policy that replaces pods of every kind, and waits until what they were started with is recorded.
 async fn recorded(namespace: &TestNamespace) -> Result<()> {
     for kind in ["ConfigMap", "Secret"] {
-        namespace.create_object(&json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": "read"}})).await?;
+        // Another policy asks for it.
+        let config = json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": "read"}, "immutable": true});
+        namespace.create_object(&config).await?;
     }
     let spec = json!({"rules": {}, "replace": {"onConfigChange": "Enabled"}});
     let policy = Policy::create_namespaced(namespace, "replaces", spec).await?;
