@@ -18,6 +18,7 @@ mod opting;
 mod others;
 mod references;
 mod refused;
+mod reloader;
 mod replicas;
 mod restarts;
 mod returns;

@@ -312,7 +312,7 @@ fn pods(world: &World, key: &WorkloadKey, object: &Object, objects: &[ObjectStan
 
 /// The controller of a `StatefulSet` waits for each pod to be ready before it goes on, also for one that can only become so
 /// by being made anew.
-fn stuck(world: &World, object: &Object) -> Vec<String> {
+pub(super) fn stuck(world: &World, object: &Object) -> Vec<String> {
     let Some(rollout) = object.rollout.as_deref() else { return Vec::new() };
     let Some(newest) = &rollout.update_revision else { return Vec::new() };
     if rollout.progress == Progress::Complete || rollout.replacing != Replacing::Rolling {

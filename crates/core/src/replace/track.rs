@@ -67,6 +67,10 @@ pub(super) struct Track {
     pub cause: Option<Cause>,
     pub write: Write,
     pub state: State,
+    /// Whose rollout the template's is: ours, somebody else's, or unknown to an operator that has just started.
+    pub ours: Option<bool>,
+    /// Whether the operator's own replacement is not done, whatever is current by now.
+    pub is_under_way: bool,
     /// What must be written on the metadata, so that others know what the planner knows.
     pub record: Option<Wanted>,
     /// What its objects are, as far as they could be read.
@@ -188,6 +192,12 @@ impl Track {
             cause: None,
             write: Write::Idle,
             state: State::UpToDate,
+            ours: match rollout.rolled {
+                None => Some(false),
+                // Somebody else may have written only what replaces nothing.
+                Some(_) => is_ours.then_some(true),
+            },
+            is_under_way: false,
             record: None,
             found: None,
             attempt: None,
@@ -225,9 +235,7 @@ impl Track {
 
     /// Whether it must be looked at though nothing was heard of it.
     pub(super) fn is_due(&self, now: Timestamp) -> bool {
-        matches!(self.write, Write::Taken { .. } | Write::Outdated { .. })
-            || self.timer().is_some_and(|timer| timer <= now)
-            || self.remembered().any(|time| time > now)
+        self.timer().is_some_and(|timer| timer <= now) || self.remembered().any(|time| time > now)
     }
 
     /// What it remembers by our own clock.
@@ -263,9 +271,8 @@ impl Track {
 
     /// Whether the operator's own replacement is under way or has failed.
     pub(super) fn is_ours_and_not_done(&self, rollout: &Rollout) -> bool {
-        let writer = rollout.writer.as_ref().map(|writer| writer.time);
-        let is_ours = rollout.rolled.is_some_and(|rolled| writer.is_none_or(|writer| writer <= rolled));
-        is_ours && rollout.stamp.is_some() && rollout.progress != Progress::Complete && self.foreign_since.is_none()
+        let is_ours = self.ours == Some(true) && rollout.stamp.is_some();
+        is_ours && rollout.progress != Progress::Complete && self.foreign_since.is_none()
     }
 
     /// Its pods are being replaced.
@@ -276,11 +283,13 @@ impl Track {
         self.cause = Some(cause);
         self.record = None;
         self.state = State::Rolling;
+        self.is_under_way = true;
         self.leave_over(now);
     }
 
     /// What is older is being replaced.
     fn leave_over(&mut self, now: Timestamp) {
+        self.ours = Some(true);
         if let Some(since) = self.differs_since {
             self.left_over = Some((since, self.changed.unwrap_or(now)));
         }
@@ -325,6 +334,7 @@ impl Track {
             _ => None,
         };
         self.lacked = !found.missing.is_empty() && before.digest == found.snapshot.digest;
+        self.is_under_way = self.is_ours_and_not_done(view.rollout);
         self.recorded = Some(before);
         self.current = Some(found.snapshot.clone());
         self.want_record(view, by);
@@ -349,6 +359,7 @@ impl Track {
             now.0 == expected.0 && now.1.is_some() && (now.1 == self.tried || now.1.as_deref() == Some(current));
         if now != expected && !is_ours {
             self.foreign_since = Some(view.now);
+            self.ours = Some(false);
             if let Some((since, until)) = self.left_over.take() {
                 self.differs_since = Some(self.differs_since.map_or(since, |known| known.min(since)));
                 self.changed = Some(self.changed.map_or(until, |known| known.max(until)));
@@ -521,9 +532,7 @@ impl Track {
 
     /// How far a rollout is whose pods read what is current.
     fn progress(&mut self, view: &View<'_>, by: Option<RecordedBy>) -> State {
-        let writer = view.rollout.writer.as_ref().map(|writer| writer.time);
-        let is_ours = by == Some(RecordedBy::Stamp)
-            && view.rollout.rolled.is_some_and(|rolled| writer.is_none_or(|writer| writer <= rolled));
+        let is_ours = by == Some(RecordedBy::Stamp) && self.ours != Some(false);
         let was_rolling = matches!(self.state, State::Rolling | State::Failed);
         match (view.rollout.progress, self.rolled) {
             (Progress::Complete, _) => {

@@ -125,7 +125,7 @@ fn jumps() -> impl Strategy<Value = Op> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 20_000, ..ProptestConfig::with_cases(700) })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 20_000, ..ProptestConfig::default() })]
 
     #[test]
     fn one_operator_ends_with_every_pod_on_what_is_current(setup in setup(simple(), 1, 2), ops in ops(1)) {

@@ -1,6 +1,6 @@
 //! All of it together: what happens, one thing at a time, and what must hold after each.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use immutable_core::references::dependencies;
@@ -131,6 +131,7 @@ pub(crate) struct Rolled {
     /// In milliseconds, by the API server's clock.
     pub at: i64,
     pub operator: usize,
+    pub image: u32,
 }
 
 pub(crate) struct Model {
@@ -139,6 +140,9 @@ pub(crate) struct Model {
     pub rolled: Vec<Rolled>,
     pub history: String,
     policies: Vec<Change>,
+    replace: Value,
+    /// Those whose pods are being replaced by us, by uid.
+    open: BTreeSet<String>,
     configs: usize,
     /// Whether a clock was set, after which less is promised.
     pub has_jumped: bool,
@@ -165,7 +169,9 @@ impl Model {
             (0..setup.operators).map(|_| Operator::start(&mut cluster, &policies)).collect();
         operators[0].leads = true;
         let (rolled, history, configs) = (Vec::new(), String::new(), setup.configs);
-        Self { cluster, operators, rolled, history, policies, configs, has_jumped: false }
+        let replace = setup.replace.clone();
+        let open = BTreeSet::new();
+        Self { cluster, operators, rolled, history, policies, replace, open, configs, has_jumped: false }
     }
 
     fn note(&mut self, text: std::fmt::Arguments<'_>) {
@@ -357,7 +363,10 @@ impl Model {
                 self.cluster.looked_at.insert((object.uid.clone(), references));
             }
         }
-        for intent in self.operators[operator].step(&self.cluster) {
+        self.close();
+        let intents = self.operators[operator].step(&self.cluster);
+        self.check_gates(operator, &intents);
+        for intent in intents {
             let target = intent.target().clone();
             if let Intent::Roll { stamp, cause, .. } = &intent {
                 self.note(format_args!(
@@ -406,8 +415,50 @@ impl Model {
             // It changed while the write was under way.
             self.cluster.owed.insert(uid.clone());
         }
+        let interval = self.replace.get("minInterval").and_then(Value::as_str).unwrap_or("5s");
+        let interval = match interval {
+            "0s" => 0,
+            "5s" => 5000,
+            "1m" => 60_000,
+            other => panic!("{other}"),
+        };
+        // Where the answer was lost, the API server's note of it has whole seconds.
+        let last = self.rolled.iter().rfind(|rolled| rolled.uid == uid).map(|rolled| rolled.at);
+        let is_soon = last.is_some_and(|last| self.cluster.now - last < interval - 1000);
+        assert!(self.has_jumped || !is_soon, "{} was replaced a moment ago\n{}", target.key, self.history);
+        let image = template.image;
+        self.open.insert(uid.clone());
         let (name, stamp, cause) = (target.key.name.clone(), stamp.clone(), cause.clone());
-        self.rolled.push(Rolled { uid, name, stamp, cause, at: self.cluster.now, operator });
+        self.rolled.push(Rolled { uid, name, stamp, cause, at: self.cluster.now, operator, image });
+    }
+
+    /// Leaves out whose pods have been replaced, or were by somebody else.
+    fn close(&mut self) {
+        let (cluster, rolled) = (&self.cluster, &self.rolled);
+        self.open.retain(|uid| {
+            let workload = cluster.workloads.values().find(|workload| workload.uid == *uid);
+            let last = rolled.iter().rfind(|rolled| rolled.uid == *uid);
+            workload.zip(last).is_some_and(|(workload, last)| {
+                workload.progress(cluster.now) != Progress::Complete
+                    && workload.template.annotations.get(STAMP) == Some(&last.stamp)
+                    && workload.template.image == last.image
+            })
+        });
+    }
+
+    /// What is handed out is within the windows, and no more at once than may be.
+    fn check_gates(&self, operator: usize, intents: &[Intent]) {
+        let fresh = |intent: &&Intent| intent.rolls() && !self.open.contains(&intent.target().uid);
+        if self.has_jumped || !intents.iter().any(|intent| fresh(&intent)) {
+            return;
+        }
+        let minute = self.cluster.now.div_euclid(60_000).rem_euclid(30);
+        assert!(self.replace.get("windows").is_none() || minute < 10, "outside the window\n{}", self.history);
+        let writes = self.operators[operator].writes.iter().map(|write| &write.intent);
+        let mut under_way: BTreeSet<&str> = self.open.iter().map(String::as_str).collect();
+        under_way.extend(writes.filter(|intent| intent.rolls()).map(|intent| intent.target().uid.as_str()));
+        let most = self.replace.get("maxConcurrent").and_then(Value::as_u64).unwrap_or(u64::MAX);
+        assert!(under_way.len() as u64 <= most, "too many at once: {under_way:?}\n{}", self.history);
     }
 
     /// Some pod that the operator may know of has read something else than it is to read now.
@@ -576,10 +627,6 @@ impl Model {
                 && workload.pods.iter().all(|pod| self.is_knowable(pod));
             let progress = workload.progress(self.cluster.now);
             assert!(!can_start || progress == Progress::Complete, "{progress:?} {workload:#?}\n{}", self.history);
-        }
-        let mut rolls: BTreeMap<(&str, &str), usize> = BTreeMap::new();
-        for rolled in &self.rolled {
-            *rolls.entry((&rolled.uid, &rolled.stamp)).or_default() += 1;
         }
     }
 }

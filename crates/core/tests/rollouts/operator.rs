@@ -58,9 +58,9 @@ pub(crate) struct Operator {
     /// Whether it believes that it leads.
     pub leads: bool,
     pub next: Option<Timestamp>,
-    /// When it was started, in the same way.
+    /// When it was started, or first read something, in milliseconds of the API server's clock.
     pub started: i64,
-    /// When it last learned what something holds, in milliseconds of the API server's clock.
+    /// When it last learned what something holds, in the same way.
     pub learned: i64,
     /// What it has read since it was started.
     pub known: BTreeSet<(ConfigId, Option<Data>)>,
@@ -189,6 +189,9 @@ impl Operator {
             if self.planner.wants(&id)
                 && let Some((reading, data)) = reads.done
             {
+                if self.known.is_empty() {
+                    self.started = cluster.now;
+                }
                 self.known.insert((id.clone(), data));
                 self.take(Change::Content(id, Some(reading)));
                 self.learned = cluster.now;

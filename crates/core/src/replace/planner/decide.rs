@@ -253,7 +253,9 @@ impl Planner {
         track.tried = Some(stamp.into());
         track.attempt = Some((found.snapshot.clone(), cause));
         for id in &track.merged.policies {
-            shared.budgets.entry(id.clone()).or_default().under_way += 1;
+            if !self.rolling.contains(key) {
+                shared.budgets.entry(id.clone()).or_default().under_way += 1;
+            }
             let wave = self.waves.entry(id.clone()).or_default();
             wave.begun.insert(Arc::clone(key));
             wave.last = Some(shared.now);
@@ -296,7 +298,7 @@ impl Planner {
     fn budgets(&self, now: Timestamp) -> Budgets {
         let mut budgets = Budgets::new();
         // One that failed still takes its place.
-        for key in self.rolling.iter().chain(&self.failed) {
+        for key in self.rolling.union(&self.failed) {
             let Some(track) = self.tracks.get(key) else { continue };
             for id in &track.merged.policies {
                 let budget: &mut Budget = budgets.entry(id.clone()).or_default();
