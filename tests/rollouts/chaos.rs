@@ -45,6 +45,7 @@ async fn whatever_happens_in_the_end_every_pod_has_read_what_is_current_and_noth
     for web in 0..WEBS {
         webs.push(place.web(&format!("web-{web}"), 2, &config_of(web)).await?);
     }
+    // Another number in this variable is another order.
     let seed = std::env::var("CHANCE").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_126);
     let mut chance = Chance(seed);
     let mut edits: BTreeMap<u64, usize> = BTreeMap::new();
