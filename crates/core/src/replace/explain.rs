@@ -187,7 +187,7 @@ impl Planner {
     }
 
     fn phase(&self, key: &WorkloadKey, track: &Track, rollout: Option<&Rollout>) -> Phase {
-        let since = track.rolled.or(rollout.and_then(|rollout| rollout.rolled));
+        let since = track.rolled.or_else(|| rollout.and_then(|rollout| rollout.rolled));
         match &track.state {
             _ if matches!(&track.write, Write::Taken { stamp: Some(_), .. }) => Phase::Rolling(since),
             State::UpToDate => Phase::UpToDate,
@@ -269,7 +269,7 @@ fn objects(world: &World, key: &WorkloadKey, object: &Object, track: Option<&Tra
         };
         let missing = state.map(|state| missing(&[(&dependency, state)])).unwrap_or_default();
         let content = track.filter(|_| counts).map_or(Comparison::Unknown, |track| comparison(track, &dependency));
-        ObjectStanding { counts, existence, content, missing, written, dependency }
+        ObjectStanding { dependency, counts, existence, content, missing, written }
     };
     all.into_iter().map(standing).collect()
 }

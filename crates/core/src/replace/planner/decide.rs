@@ -128,7 +128,7 @@ impl Planner {
         if let Some(held) = self.held.get(key) {
             return Err(Some(held.clone()));
         }
-        let supersedes = track.is_ours_and_not_done(rollout);
+        let supersedes = track.is_ours_and_not_done();
         let flapping = self.flapping(key, track, &cause, now);
         let gate = Gate { track, rollout, found, flapping, supersedes, now };
         if let Some(waiting) = gate.first() {
