@@ -250,6 +250,12 @@ impl Track {
         is_ours && self.progress != Progress::Complete
     }
 
+    /// Whether a replacement that may be the operator's own is not done.
+    pub(super) fn may_be_ours_and_not_done(&self) -> bool {
+        let is_unknown = self.ours.is_none() && self.template.1.is_some() && self.progress != Progress::Complete;
+        is_unknown || self.is_ours_and_not_done()
+    }
+
     /// Its pods are being replaced.
     pub(super) fn has_rolled(&mut self, snapshot: Snapshot, cause: Cause, now: Timestamp) {
         self.recorded = Some(snapshot);
