@@ -293,7 +293,7 @@ impl Planner {
         };
         let is_taken = matches!(&track.write, Write::Taken { stamp: Some(_), .. }) || track.attempt.is_some();
         put(&mut self.pending, matches!(track.state, State::Pending(_) | State::Unknown(_)));
-        let is_rolling = track.state == State::Rolling || track.is_under_way || is_taken;
+        let is_rolling = track.state == State::Rolling || track.may_be_ours_and_not_done() || is_taken;
         put(&mut self.rolling, is_rolling || track.warm(now).is_some());
         put(&mut self.failed, track.state == State::Failed);
         put(&mut self.unrecorded, track.record.is_some());

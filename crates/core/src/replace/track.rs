@@ -3,6 +3,8 @@
 //! Level, not edge: what counts is what is recorded on the object and what the content is now. What is remembered beside it
 //! only makes that exact: which pods were made of which content, and who changed a template.
 
+mod write;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -11,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::after;
 use super::cause::{Cause, ChangedObject};
 use super::merge::Merged;
-use super::planner::{FIRST_RETRY, LAST_RETRY, OUTDATED};
+use super::planner::{FIRST_RETRY, LAST_RETRY};
 use super::record::{self, Recorded, RecordedBy, read_differs_since, recorded, recorded_before};
 use super::snapshot::{Now, Snapshot, id_of};
 use super::waiting::Waiting;
@@ -21,8 +23,7 @@ use crate::workload::PodFacts;
 use crate::workload::rollout::{Progress, Rollout};
 use crate::world::{ConfigId, Object, World};
 
-/// What stands on a workload: its stamp and its baseline.
-pub(super) type Written = (Option<Box<str>>, Option<Box<str>>);
+pub(super) use write::Write;
 
 /// What is remembered of a workload.
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
@@ -69,8 +70,8 @@ pub(super) struct Track {
     pub state: State,
     /// Whose rollout the template's is: ours, somebody else's, or unknown to an operator that has just started.
     pub ours: Option<bool>,
-    /// Whether the operator's own replacement is not done, whatever is current by now.
-    pub is_under_way: bool,
+    /// How far it was at the last look.
+    pub progress: Progress,
     /// What must be written on the metadata, so that others know what the planner knows.
     pub record: Option<Wanted>,
     /// What its objects are, as far as they could be read.
@@ -94,32 +95,8 @@ pub(super) struct Track {
     pub is_noted: bool,
 }
 
-/// How far a write is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Write {
-    /// Nothing was tried, or it has come back as an event.
-    Idle,
-    /// It was handed out.
-    UnderWay,
-    /// The API server took it, and the event that tells of it has not come: it was decided on this version.
-    Taken { on: Box<str>, stamp: Option<Box<str>> },
-    /// It was decided on this version, and there is a newer one.
-    Outdated { on: Box<str>, until: Timestamp },
-    /// It failed so often, is tried again then, and this was said.
-    Failed { attempts: u32, until: Timestamp, message: String },
-}
-
-impl Write {
-    /// Until when no other is tried. A clock that was set back must not make it longer than it ever is.
-    pub(super) fn waits(&self, now: Timestamp) -> Option<Timestamp> {
-        let (until, longest) = match self {
-            Self::Failed { until, .. } => (*until, LAST_RETRY),
-            Self::Outdated { until, .. } => (*until, OUTDATED),
-            Self::Idle | Self::UnderWay | Self::Taken { .. } => return None,
-        };
-        (now < until && until <= after(now, longest)).then_some(until)
-    }
-}
+/// The stamp and the baseline of a workload.
+type Written = (Option<Box<str>>, Option<Box<str>>);
 
 /// Where a workload stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,7 +135,7 @@ pub(super) struct View<'a> {
 /// How many managers are remembered that take back what was written.
 const MOST_MANAGERS: usize = 8;
 /// How long a kubelet goes on giving new pods what it knows of an object: where it does not watch, a minute
-/// (`GetObjectTTLFromNodeFunc` and `defaultTTL` of pkg/kubelet/util/manager/cache_based_manager.go).
+/// (`GetObjectTTLFromNodeFunc` and `defaultTTL` of `pkg/kubelet/util/manager/cache_based_manager.go`).
 const KEPT_BY_KUBELETS: SignedDuration = SignedDuration::from_mins(1);
 /// How long a change waits before it is noted on the object since when it does.
 const NOTED_AFTER: SignedDuration = SignedDuration::from_secs(30);
@@ -197,7 +174,7 @@ impl Track {
                 // Somebody else may have written only what replaces nothing.
                 Some(_) => is_ours.then_some(true),
             },
-            is_under_way: false,
+            progress: rollout.progress,
             record: None,
             found: None,
             attempt: None,
@@ -269,10 +246,16 @@ impl Track {
         }
     }
 
-    /// Whether the operator's own replacement is under way or has failed.
-    pub(super) fn is_ours_and_not_done(&self, rollout: &Rollout) -> bool {
-        let is_ours = self.ours == Some(true) && rollout.stamp.is_some();
-        is_ours && rollout.progress != Progress::Complete && self.foreign_since.is_none()
+    /// Whether the operator's own replacement is under way or has failed, whatever is current by now.
+    pub(super) fn is_ours_and_not_done(&self) -> bool {
+        let is_ours = self.ours == Some(true) && self.template.1.is_some() && self.foreign_since.is_none();
+        is_ours && self.progress != Progress::Complete
+    }
+
+    /// Whether a replacement that may be the operator's own is not done.
+    pub(super) fn may_be_ours_and_not_done(&self) -> bool {
+        let is_unknown = self.ours.is_none() && self.template.1.is_some() && self.progress != Progress::Complete;
+        is_unknown || self.is_ours_and_not_done()
     }
 
     /// Its pods are being replaced.
@@ -283,7 +266,7 @@ impl Track {
         self.cause = Some(cause);
         self.record = None;
         self.state = State::Rolling;
-        self.is_under_way = true;
+        self.progress = Progress::UnderWay;
         self.leave_over(now);
     }
 
@@ -340,7 +323,7 @@ impl Track {
             _ => None,
         };
         self.lacked = !found.missing.is_empty() && before.digest == found.snapshot.digest;
-        self.is_under_way = self.is_ours_and_not_done(view.rollout);
+        self.progress = view.rollout.progress;
         self.recorded = Some(before);
         self.current = Some(found.snapshot.clone());
         self.want_record(view, by);
@@ -594,7 +577,7 @@ impl Track {
     }
 }
 
-/// What stands on a workload now.
+/// The stamp and the baseline of a workload.
 fn written(rollout: &Rollout) -> Written {
     (rollout.stamp.clone(), rollout.baseline.clone())
 }

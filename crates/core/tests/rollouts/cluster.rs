@@ -105,8 +105,8 @@ impl Cluster {
         self.emit(name);
     }
 
-    pub(crate) fn delete(&mut self, name: &str) -> Option<Workload> {
-        let workload = self.workloads.remove(name)?;
+    pub(crate) fn delete(&mut self, name: &str) -> Workload {
+        let workload = self.workloads.remove(name).unwrap();
         self.log.get_mut(&workload.kind).unwrap().push(Change::Workload(workload.key(), None));
         for pod in &workload.pods {
             self.gone.insert(pod.name.clone(), pod.clone());
@@ -119,7 +119,7 @@ impl Cluster {
         for (name, _) in gone.into_values() {
             self.log.get_mut(&Kind::ReplicaSet).unwrap().push(Change::Workload(key(Kind::ReplicaSet, &name), None));
         }
-        Some(workload)
+        workload
     }
 
     /// Tells of the present state of a workload.
@@ -202,7 +202,7 @@ impl Cluster {
         self.unknowable.extend(unrecorded.filter(|uid| self.owed.contains(uid)));
         // A pod that read neither what is recorded nor what is current, of which nothing has been noted yet.
         for workload in self.workloads.values() {
-            let recorded = workload.annotations.get(BASELINE).or(workload.template.annotations.get(STAMP));
+            let recorded = workload.annotations.get(BASELINE).or_else(|| workload.template.annotations.get(STAMP));
             let is_recorded = |stamp: &str| recorded.is_some_and(|recorded| recorded.ends_with(stamp));
             if workload.annotations.contains_key(DIFFERS_SINCE) {
                 continue;

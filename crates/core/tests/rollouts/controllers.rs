@@ -10,7 +10,8 @@ impl Cluster {
     /// One step of every controller; tells whether anything happened.
     pub(crate) fn reconcile_all(&mut self) -> bool {
         let names: Vec<String> = self.workloads.keys().cloned().collect();
-        names.iter().fold(false, |any, name| self.reconcile(name) || any)
+        let happened: Vec<bool> = names.iter().map(|name| self.reconcile(name)).collect();
+        happened.contains(&true)
     }
 
     /// One step of one controller.
@@ -96,7 +97,9 @@ impl Cluster {
         };
         let current = workload.current;
         if workload.pods.len() < workload.replicas {
-            let ordinal = (0..).find(|ordinal| workload.pods.iter().all(|pod| pod.ordinal != *ordinal)).unwrap();
+            let ordinal = (0..=workload.pods.len())
+                .find(|ordinal| workload.pods.iter().all(|pod| pod.ordinal != *ordinal))
+                .unwrap();
             let revision = if ordinal < kept { 0 } else { current };
             self.add_pod(workload, ordinal, revision);
             return true;
@@ -125,7 +128,9 @@ impl Cluster {
         } else if !is_ready {
             return false;
         } else if workload.pods.len() < workload.replicas + surge {
-            let ordinal = (0..).find(|ordinal| workload.pods.iter().all(|pod| pod.ordinal != *ordinal)).unwrap();
+            let ordinal = (0..=workload.pods.len())
+                .find(|ordinal| workload.pods.iter().all(|pod| pod.ordinal != *ordinal))
+                .unwrap();
             self.add_pod(workload, ordinal, current);
         } else {
             self.remove_pod(workload, &name);

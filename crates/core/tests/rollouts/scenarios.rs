@@ -558,3 +558,21 @@ fn a_fix_supersedes_what_was_replaced_after_an_undo() {
     assert_eq!(model.rolled.iter().map(|rolled| &*rolled.name).collect::<Vec<_>>(), ["w0"; 3]);
     end(&mut model);
 }
+
+#[test]
+fn what_may_be_ours_takes_its_place_after_a_restart_and_waits_not_for_itself() {
+    let mut model = deployments(2, &json!({"settle": "0s", "maxConcurrent": 1}));
+    model.apply(&edit(0));
+    run(&mut model, 2);
+    assert_eq!(model.rolled.len(), 1);
+    model.apply(&Op::Scale { workload: 0, replicas: 3 });
+    model.apply(&Op::Restart { operator: 0 });
+    model.apply(&edit(2));
+    run(&mut model, 5);
+    assert_eq!(
+        (reason(&model, "w0"), reason(&model, "w1")),
+        (Some(Reason::AnothersRollout), Some(Reason::MaxConcurrent))
+    );
+    end(&mut model);
+    assert_eq!(model.rolled.len(), 3);
+}

@@ -160,7 +160,7 @@ impl Planner {
         if let Some(held) = self.held.get(key) {
             return Err(Some(held.clone()));
         }
-        let supersedes = track.is_ours_and_not_done(rollout);
+        let supersedes = track.is_ours_and_not_done();
         let flapping = self.flapping(key, track, &cause, now);
         let gate = Gate { track, rollout, found, flapping, supersedes, now };
         if let Some(waiting) = gate.first() {
@@ -182,7 +182,9 @@ impl Planner {
         let merged = Arc::clone(&track.merged);
         for id in &merged.policies {
             let Some(replace) = world.policy(id).and_then(|policy| policy.replace.as_ref()) else { continue };
-            let budget = shared.budgets.entry(id.clone()).or_default();
+            let mut budget = shared.budgets.get(id).cloned().unwrap_or_default();
+            // It does not wait for itself.
+            budget.under_way = budget.under_way.saturating_sub(usize::from(self.rolling.contains(key)));
             if let Some(waiting) = budget.waits(id, replace.max_concurrent, replace.warmup, now) {
                 return Err(Some(waiting));
             }
