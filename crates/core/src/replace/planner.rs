@@ -265,7 +265,7 @@ impl Planner {
         }
         let key = Arc::clone(key);
         let object = world.object(&key);
-        let rolled = track.rolled.or(object.and_then(|object| object.rollout.as_ref()?.rolled));
+        let rolled = track.rolled.or_else(|| object.and_then(|object| object.rollout.as_ref()?.rolled));
         // A pod that is just being replaced is not ready either.
         let is_long = rolled.is_some_and(|rolled| now.duration_since(rolled) >= STUCK_AFTER);
         let pods = object.filter(|_| is_long).map(|object| stuck(world, object)).unwrap_or_default();
@@ -298,7 +298,8 @@ impl Planner {
         put(&mut self.failed, track.state == State::Failed);
         put(&mut self.unrecorded, track.record.is_some());
         let is_stuck = self.waiting.get(key).is_some_and(|waiting| waiting.reason == Reason::StuckRevision);
-        if !self.pending.contains(key) && !(is_stuck && matches!(track.state, State::Rolling | State::Failed)) {
+        let stays = is_stuck && matches!(track.state, State::Rolling | State::Failed);
+        if !(stays || self.pending.contains(key)) {
             self.waiting.remove(key);
         }
     }

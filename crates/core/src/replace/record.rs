@@ -115,3 +115,6 @@ pub(super) fn read_differs_since(rollout: &Rollout, record: &Digest) -> Option<T
     let (of, since) = rollout.differs_since.as_deref()?.split_once(':')?;
     if of.parse::<Digest>().ok()? == *record { since.parse().ok() } else { None }
 }
+
+#[cfg(test)]
+mod tests;

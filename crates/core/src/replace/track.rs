@@ -290,6 +290,7 @@ impl Track {
     /// What is older is being replaced.
     fn leave_over(&mut self, now: Timestamp) {
         self.ours = Some(true);
+        self.foreign_since = None;
         if let Some(since) = self.differs_since {
             self.left_over = Some((since, self.changed.unwrap_or(now)));
         }
@@ -305,7 +306,7 @@ impl Track {
         self.set_back(view);
         let adopts = std::mem::take(&mut self.adopts);
         let other_dependencies = std::mem::take(&mut self.is_other);
-        self.note_template(view, &found.snapshot.digest.to_string());
+        let is_taken_back = self.note_template(view, &found.snapshot.digest.to_string());
         let (mut before, by) = self.resolve(view, &found.snapshot, adopts);
         let is_first = self.current.is_none();
         if (other_dependencies || is_first)
@@ -324,6 +325,11 @@ impl Track {
             before = found.snapshot.clone();
             self.forget_change();
         }
+        if is_taken_back && self.current.as_ref().is_some_and(|last| last.digest != before.digest) {
+            // Its pods read what was current, whatever the record says that it brought back.
+            let since = view.rollout.writer.as_ref().map_or(view.now, |writer| writer.time.min(view.now));
+            self.differs_since = self.differs_since.or(Some(since));
+        }
         self.note_content(view, found, &before, other_dependencies);
         self.record = None;
         let differs = before.digest != found.snapshot.digest;
@@ -340,8 +346,8 @@ impl Track {
         self.want_record(view, by);
     }
 
-    /// Tells our own template from somebody else's.
-    fn note_template(&mut self, view: &View<'_>, current: &str) {
+    /// Tells our own template from somebody else's; returns whether it has become somebody else's.
+    fn note_template(&mut self, view: &View<'_>, current: &str) -> bool {
         let now = (view.rollout.template, view.rollout.stamp.clone());
         let mut expected = self.template.clone();
         match &self.write {
@@ -357,7 +363,8 @@ impl Track {
         // Another replica may have led, and an answer may have been lost.
         let is_ours =
             now.0 == expected.0 && now.1.is_some() && (now.1 == self.tried || now.1.as_deref() == Some(current));
-        if now != expected && !is_ours {
+        let is_foreign = now != expected && !is_ours;
+        if is_foreign {
             self.foreign_since = Some(view.now);
             self.ours = Some(false);
             if let Some((since, until)) = self.left_over.take() {
@@ -377,6 +384,7 @@ impl Track {
         if is_settled && self.foreign_since.is_some_and(|since| since < view.now) {
             self.foreign_since = None;
         }
+        is_foreign
     }
 
     /// What the pods were started with, and who says so.

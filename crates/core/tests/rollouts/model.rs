@@ -464,6 +464,11 @@ impl Model {
     /// Some pod that the operator may know of has read something else than it is to read now.
     fn check_cause(&self, operator: usize, uid: &str, stamp: &str) {
         let Some(workload) = self.cluster.workloads.values().find(|workload| workload.uid == uid) else { return };
+        // Of an object that was not read before nobody knows when it last changed.
+        let references = &workload.template.references;
+        if workload.revisions.iter().any(|revision| revision.template.references != *references) {
+            return;
+        }
         // All that is noted of an object is when any key was last written.
         let configs =
             workload.template.references.iter().filter_map(|reference| self.cluster.configs.get(&reference.config));
@@ -471,6 +476,10 @@ impl Model {
         let changed = self.cluster.changed.get(uid).copied().unwrap_or(0).max(written);
         // Where there is no pod, none is replaced; and of what changed while nobody looked nobody knows when.
         if self.has_jumped || workload.pods.is_empty() || self.operators[operator].started >= changed {
+            return;
+        }
+        // Two edits within a second are told apart by nobody, if they are seen late.
+        if self.operators[operator].learned > changed + 60_000 {
             return;
         }
         // A kubelet may be as late as the operator, for a minute at most. Nobody knows when something went away.
@@ -607,6 +616,8 @@ impl Model {
                         || self.history.contains("Deploy")
                 }
                 Some(Reason::WriteFailed) => workload.refuses,
+                // One whose pods cannot start takes its place until somebody brings what they need.
+                Some(Reason::MaxConcurrent | Reason::Checkpoint | Reason::Halted) => self.is_any_stuck(),
                 _ => false,
             };
             if needs_somebody || self.cluster.unknowable.contains(&workload.uid) {
@@ -632,6 +643,11 @@ impl Model {
 }
 
 impl Model {
+    /// Whether pods of any workload wait for what is not there.
+    fn is_any_stuck(&self) -> bool {
+        self.cluster.workloads.values().any(|workload| self.cluster.read(&workload.template.references).is_none())
+    }
+
     /// Whether the operator that leads in the end has seen what a pod read.
     fn is_knowable(&self, pod: &Pod) -> bool {
         let known = &self.operators[0].known;

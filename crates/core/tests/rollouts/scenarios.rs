@@ -530,3 +530,31 @@ fn one_that_waits_for_somebody_takes_no_checkpoint_from_later_changes() {
         assert_eq!(model.rolled.len() - from, 9, "{:?}", model.rolled);
     }
 }
+
+#[test]
+fn pods_of_an_undone_template_do_not_stay_when_its_content_returns() {
+    let mut model = at_once(1);
+    model.apply(&Op::Remove { config: 0 });
+    end(&mut model);
+    model.apply(&Op::Undo { workload: 0 });
+    for _ in 0..9 {
+        model.apply(&Op::Reconcile { workload: 0 });
+    }
+    model.cluster.write_config(0, Some([("a", 1), ("b", 1)].into()), "kubectl");
+    end(&mut model);
+    assert_eq!(model.rolled.len(), 2, "{:?}", model.rolled);
+}
+
+#[test]
+fn a_fix_supersedes_what_was_replaced_after_an_undo() {
+    let mut model = deployments(2, &json!({"settle": "0s", "maxConcurrent": 1}));
+    model.apply(&edit(0));
+    run(&mut model, 5);
+    model.apply(&Op::Undo { workload: 0 });
+    run(&mut model, 20);
+    assert_eq!(model.rolled.len(), 2, "{:?}", model.rolled);
+    model.apply(&edit(4));
+    run(&mut model, 2);
+    assert_eq!(model.rolled.iter().map(|rolled| &*rolled.name).collect::<Vec<_>>(), ["w0"; 3]);
+    end(&mut model);
+}
