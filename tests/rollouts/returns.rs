@@ -17,8 +17,11 @@ use crate::web::cause;
 async fn change_and_return(place: &Place<'_>, meanwhile: impl AsyncFnOnce() -> Result<()>) -> Result<()> {
     place.config("other", json!({"mark": "none"})).await?;
     let other = place.web("other", 0, "other").await?;
+    // The first time it takes longer, and what follows must be done before the change has settled.
+    place.quiet().await?;
     place.next_second().await?;
     place.edit("app", json!({"level": "debug"})).await?;
+    place.quiet().await?;
     meanwhile().await?;
     place.edit("app", json!({"level": "info"})).await?;
     // What is edited now settles later.
@@ -26,7 +29,7 @@ async fn change_and_return(place: &Place<'_>, meanwhile: impl AsyncFnOnce() -> R
 }
 
 fn slowly() -> serde_json::Value {
-    at_once_but(json!({"settle": "6s"}))
+    at_once_but(json!({"settle": "9s"}))
 }
 
 #[tokio::test]
@@ -49,8 +52,6 @@ async fn a_pod_born_while_a_change_waits_is_replaced_although_the_content_return
     let old = place.pods("web").await?;
     let pods: Api<Pod> = Api::namespaced(place.namespace.client(), place.namespace.name());
     let born = async || {
-        // What is edited in this second may have been read by pods of it.
-        place.quiet().await?;
         let list = pods.list(&ListParams::default().labels("app=web")).await?;
         let first = list.items.first().and_then(|pod| pod.metadata.name.clone()).context("no pod")?;
         pods.delete(&first, &DeleteParams::default().grace_period(0)).await?;
