@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+#[path = "output/replacing.rs"]
+mod replacing;
 #[path = "output/sample.rs"]
 mod sample;
 #[path = "output/schema.rs"]

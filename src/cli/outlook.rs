@@ -165,6 +165,12 @@ impl Outlook {
                 object.content = immutable_core::replace::Comparison::Unknown;
             }
         }
+        if let Phase::Waiting(_, waiting) = &mut standing.phase
+            && waiting.reason == Reason::MaxConcurrent
+        {
+            // The planner has begun the first of them; in the cluster nothing has happened.
+            waiting.message.push_str(", with those that come first");
+        }
         if let Phase::Unknown(waiting) = &mut standing.phase {
             let unreadable = standing.objects.iter().filter_map(|object| match &object.existence {
                 Existence::Unreadable(why) => Some(why.as_str()),

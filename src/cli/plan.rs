@@ -137,11 +137,8 @@ fn add(plan: &mut Plan, key: &WorkloadKey, standing: Standing) {
         plan.failed.push(told(message));
     }
     match (standing.phase, standing.service) {
-        // Those stand in their order already.
-        (Phase::Due(_), _) => {}
         (Phase::NotServed, Service::NotServed(why)) => *plan.not_served.entry(why).or_default() += 1,
-        (Phase::NotServed, Service::Served(_)) => {}
-        (Phase::UpToDate, _) => plan.up_to_date += 1,
+        (Phase::UpToDate, _) => plan.up_to_date += u64::from(standing.stuck.is_empty()),
         (Phase::Waiting(cause, waiting), _) => plan.held_back.push(HeldBack {
             resource: resource(key),
             cause: cause.to_string(),
@@ -151,9 +148,10 @@ fn add(plan: &mut Plan, key: &WorkloadKey, standing: Standing) {
         (Phase::Rolling(at), _) if standing.stuck.is_empty() => {
             plan.under_way.push(told(format!("its pods are being replaced{}", since(at))));
         }
-        (Phase::Rolling(_), _) => {}
         (Phase::Failed(at), _) => {
             plan.failed.push(told(format!("its pods are being replaced{} and do not become available", since(at))));
         }
+        // They stand in their order already, or with what is stuck.
+        (Phase::Due(_) | Phase::Rolling(_) | Phase::NotServed, _) => {}
     }
 }

@@ -5,7 +5,8 @@ use std::io::Write as _;
 use clap::ValueEnum;
 use immutable_core::replace::window::WindowState;
 use immutable_core::replace::{
-    Comparison, Compatibility, Existence, History, Merged, ObjectStanding, Phase, Revision, Service, Standing, history,
+    Cause, Comparison, Compatibility, Existence, History, Merged, ObjectStanding, Phase, PolicyCheckpoints, Revision,
+    Service, Standing, history,
 };
 use immutable_core::workload::WorkloadKind;
 use immutable_core::workload::rollout::Progress;
@@ -21,7 +22,7 @@ use super::picture::no_namespace;
 use super::scan::resource;
 use crate::live::Lists;
 use crate::operator::DEFAULT_NAMESPACE;
-use crate::output::{Made, PodCounts, Reads, Recorded, Settings, Stuck, Waits, Why};
+use crate::output::{Made, Pause, PodCounts, Reads, Recorded, Settings, Stuck, Waits, Why};
 
 /// How many pods are named.
 const MOST_PODS: usize = 10;
@@ -185,7 +186,8 @@ fn told(outlook: &Outlook, key: &WorkloadKey, standing: Standing, history: Histo
         name: revision.name,
         created: revision.created,
         again: revision.is_again,
-        cause: revision.cause,
+        // Anybody can write there what they like; what the operator cannot have written is left out.
+        cause: revision.cause.map(|text| Cause::read(&text).to_string()).filter(|cause| !cause.is_empty()),
         manager,
     };
     Why {
@@ -278,10 +280,20 @@ fn settings(merged: &Merged, now: Timestamp) -> Settings {
         max_concurrent: merged.max_concurrent,
         window_open,
         window_until,
+        checkpoints: merged.checkpoints.iter().flat_map(pauses).collect(),
+        compatibility: merged.compatibility.iter().map(|tool| format!("{tool:?}")).collect(),
         warmup: format!("{:#}", merged.warmup),
         on_failure: format!("{:?}", merged.on_failure),
         progress_deadline: format!("{:#}", merged.progress_deadline),
     }
+}
+
+fn pauses(of: &PolicyCheckpoints) -> impl Iterator<Item = Pause> {
+    of.checkpoints.iter().map(|checkpoint| Pause {
+        policy: format!("{} {}", of.policy.kind(), of.policy),
+        percent: checkpoint.percent,
+        delay: format!("{:#}", checkpoint.delay),
+    })
 }
 
 fn reads(object: ObjectStanding) -> Reads {

@@ -8,8 +8,8 @@ mod ours;
 mod served;
 
 pub(crate) use configs::{CONFIG_PAGE_SIZE, ConfigMap, config_fact};
-pub(crate) use contents::read_config;
+pub(crate) use contents::{config_resource, read_config};
 pub(crate) use digest_key::{DIGEST_KEY_FIELD, DIGEST_KEY_NAME, DigestKeyError, read_digest_key};
 pub(crate) use fill::{Lists, StoredKey, Unlisted};
 pub(crate) use ours::{namespace_facts, stored_exception, stored_policy};
-pub(crate) use served::{RawObject, Served};
+pub(crate) use served::{RawObject, Served, narrow_metadata};

@@ -36,14 +36,12 @@ pub(super) fn replaced(
                        if this lasts, the operator's log says what is missing";
         return Some(("Unknown", "Progressing", message.to_owned()));
     };
-    Some(match summary.policies.get(&policy.id) {
-        Some(numbers) => standing(numbers),
-        None => {
-            let message = "no workload that it matches is replaced: annotate some with immutable.dev/rollout=enabled, \
-                           or write spec.replace.onConfigChange: Enabled; those that read no ConfigMap or Secret need nothing";
-            ("True", "NothingServed", message.to_owned())
-        }
-    })
+    if let Some(numbers) = summary.policies.get(&policy.id) {
+        return Some(standing(numbers));
+    }
+    let message = "no workload that it matches is replaced: annotate some with immutable.dev/rollout=enabled, \
+                   or write spec.replace.onConfigChange: Enabled; those that read no ConfigMap or Secret need nothing";
+    Some(("True", "NothingServed", message.to_owned()))
 }
 
 fn standing(numbers: &Numbers) -> (&'static str, &'static str, String) {
@@ -58,7 +56,7 @@ fn standing(numbers: &Numbers) -> (&'static str, &'static str, String) {
     };
     let worst = numbers.worst();
     let urgent = worst.filter(|(reason, _)| reason.needs_somebody());
-    match (urgent.or(worst.filter(|_| failed.count == 0)), failed.count) {
+    match (urgent.or_else(|| worst.filter(|_| failed.count == 0)), failed.count) {
         (Some((reason, group)), failed) => {
             let message = format!("{}: {}", named(group, "waits", "wait"), group.message);
             let message = if failed == 0 { message } else { format!("{message}; {}", failure()) };
@@ -159,7 +157,7 @@ mod tests {
         Group { count, examples: names.iter().take(3).map(key).collect(), message: message.to_owned() }
     }
 
-    fn policy(spec: serde_json::Value) -> Policy {
+    fn policy(spec: &serde_json::Value) -> Policy {
         let mut manifest = json!({"metadata": {"name": "p"}, "spec": {"rules": {"imageTag": {}}}});
         manifest["spec"].as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
         let policy: ClusterImmutablePolicy = serde_json::from_value(manifest).unwrap();
@@ -167,7 +165,7 @@ mod tests {
     }
 
     fn said(numbers: &Numbers) -> (&'static str, &'static str, String) {
-        let policy = policy(json!({"replace": {}}));
+        let policy = policy(&json!({"replace": {}}));
         let policies = BTreeMap::from([(policy.id.clone(), numbers.clone())]);
         let summary = Summary { all: numbers.clone(), policies };
         replaced(&policy, Some(&summary), Timestamp::UNIX_EPOCH).unwrap()
@@ -176,8 +174,10 @@ mod tests {
     #[test]
     fn a_policy_that_replaces_nothing_says_so() {
         let now = Timestamp::UNIX_EPOCH;
-        assert_eq!(replaced(&policy(json!({})), None, now), None);
-        let reason = |spec, summary| replaced(&policy(spec), summary, now).map(|(status, reason, _)| (status, reason));
+        assert_eq!(replaced(&policy(&json!({})), None, now), None);
+        let reason = |spec: serde_json::Value, summary| {
+            replaced(&policy(&spec), summary, now).map(|(status, reason, _)| (status, reason))
+        };
         assert_eq!(reason(json!({"replace": {}}), None), Some(("Unknown", "Progressing")));
         let nothing = Summary::default();
         assert_eq!(reason(json!({"replace": {}}), Some(&nothing)), Some(("True", "NothingServed")));
@@ -210,7 +210,7 @@ mod tests {
     fn what_changes_all_the_time_is_written_at_an_interval() {
         let id = PolicyId { namespace: None, name: "p".to_owned() };
         let status = |up_to_date: u64, generation: i64| {
-            let policy = policy(json!({"replace": {}}));
+            let policy = policy(&json!({"replace": {}}));
             let numbers = Numbers { up_to_date, ..Numbers::default() };
             let summary =
                 Summary { all: Numbers::default(), policies: BTreeMap::from([(policy.id.clone(), numbers.clone())]) };

@@ -2,16 +2,17 @@
 //!
 //! All of it goes on beside the passes: a change is replaced within milliseconds.
 
+mod bursts;
 mod key;
 mod reading;
 mod tell;
 mod watch;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use immutable_core::native::Installation;
-use immutable_core::replace::{Begun, Intent, Numbers, Outcome, Planner, Summary};
+use immutable_core::replace::{Begun, Compatibility, Intent, Numbers, Outcome, Planner, Summary};
 use immutable_core::rules::ConfigKind;
 use immutable_core::workload::rollout::Choice;
 use immutable_core::world::{self, ConfigId, Reading, Touched, World};
@@ -29,7 +30,7 @@ use tell::Teller;
 use watch::{ConfigEvent, ConfigWatch};
 
 /// How many writes are under way at once.
-const WRITES_AT_ONCE: usize = 16;
+const WRITES_AT_ONCE: usize = 12;
 /// When the next step is due where nothing is to be done.
 const IDLE: Duration = Duration::from_secs(30);
 /// How often it is summed up at most where workloads stand: that is a walk over all of them.
@@ -69,6 +70,8 @@ pub(super) struct Rollouts {
     writer: Writer,
     metrics: Metrics,
     watch: Option<ConfigWatch>,
+    /// Whether the names of all ConfigMaps and Secrets are kept.
+    keeps_names: bool,
     reader: Reader,
     keeper: KeyKeeper,
     queue: VecDeque<Intent>,
@@ -106,6 +109,7 @@ impl Rollouts {
             writer,
             metrics,
             watch: None,
+            keeps_names: false,
             queue: VecDeque::new(),
             writing: JoinSet::new(),
             touched: Touched::everything(),
@@ -177,31 +181,45 @@ impl Rollouts {
     }
 
     fn config(&mut self, event: ConfigEvent, cluster: &mut Cluster) {
+        let contents = cluster.world.contents();
         match event {
             ConfigEvent::Seen(id, version) => {
                 if self.planner.wants(&id) {
-                    self.reader.seen(&id, &version, cluster.world.contents());
+                    self.reader.seen(&id, version, contents);
                 }
-                self.keeper.seen(&id, &version);
-                cluster.change(world::Change::Name(id, true));
+                self.keeper.seen(&id);
+                if self.keeps_names {
+                    cluster.change(world::Change::Name(id, true));
+                }
             }
-            ConfigEvent::Gone(id, uid) => {
+            ConfigEvent::Gone(id, version) => {
                 if self.planner.wants(&id) {
-                    self.reader.gone(&id, &uid, cluster.world.contents());
+                    self.reader.gone(&id, version, contents);
                 }
                 self.keeper.gone(&id);
-                cluster.change(world::Change::Name(id, false));
+                if self.keeps_names {
+                    cluster.change(world::Change::Name(id, false));
+                }
             }
             ConfigEvent::All(kind, all) => {
-                let wanted: Vec<ConfigId> = self.planner.wanted().filter(|id| id.kind == kind).cloned().collect();
-                for id in wanted {
-                    match all.get(&id.key) {
-                        Some(version) => self.reader.seen(&id, version, cluster.world.contents()),
-                        None => self.reader.read(id),
+                let mut gone: BTreeSet<&ConfigId> = self.planner.wanted().filter(|id| id.kind == kind).collect();
+                self.keeper.all(kind, &all);
+                let mut names = Vec::new();
+                for (key, version) in all {
+                    let id = ConfigId { kind, key };
+                    if gone.remove(&id) {
+                        self.reader.seen(&id, version, contents);
+                    }
+                    if self.keeps_names {
+                        names.push(id.key);
                     }
                 }
-                self.keeper.all(kind, &all);
-                cluster.change(world::Change::Names(kind, all.into_keys().collect()));
+                for id in gone {
+                    self.reader.read(id.clone());
+                }
+                if self.keeps_names {
+                    cluster.change(world::Change::Names(kind, names));
+                }
             }
         }
     }
@@ -213,7 +231,10 @@ impl Rollouts {
         if !self.is_complete || !self.is_wanted(&cluster.world) {
             return IDLE;
         }
-        if self.watch.is_none() {
+        // Patterns in annotations of Reloader's are over all names there are.
+        let needs_names = !self.keeps_names && asks_for_names(&cluster.world);
+        if self.watch.is_none() || needs_names {
+            self.keeps_names |= needs_names;
             self.watch = Some(ConfigWatch::new(&self.client, &self.metrics));
         }
         self.keeper.look(leads);
@@ -242,7 +263,7 @@ impl Rollouts {
         self.leads = leads;
         let last = self.summary.as_ref().map(|(_, last)| *last + SUMMARY_INTERVAL);
         let soon = Instant::now() + SUMMARY_PAUSE;
-        self.sum_up_at.get_or_insert(last.map_or(soon, |last| last.max(soon)));
+        self.sum_up_at.get_or_insert_with(|| last.map_or(soon, |last| last.max(soon)));
         step.next.map_or(IDLE, |next| {
             Duration::try_from(next.duration_since(now)).unwrap_or_default().clamp(Duration::from_millis(1), IDLE)
         })
@@ -315,6 +336,12 @@ impl Rollouts {
             || world.policies().any(|(_, policy)| policy.replace.is_some())
             || world.objects().any(|(_, object)| says(object))
     }
+}
+
+/// Whether a policy understands annotations that hold patterns.
+fn asks_for_names(world: &World) -> bool {
+    let replaces = world.policies().filter_map(|(_, policy)| policy.replace.as_ref());
+    replaces.flat_map(|replace| &replace.compatibility).any(|other| *other == Compatibility::Reloader)
 }
 
 /// What became of a write, for the planner.

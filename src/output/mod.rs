@@ -27,7 +27,7 @@ pub(crate) use shown::Shown;
 pub use impact::{Impact, Part, Rejected};
 pub use plan::{HeldBack, Plan, Replaced, Told};
 pub use report::{Entry, ExceptionNote, Outcome, Place, Report, Resource, Subject, Summary};
-pub use why::{Made, PodCounts, Reads, Recorded, Settings, State, Stuck, Waits, Why};
+pub use why::{Made, Pause, PodCounts, Reads, Recorded, Settings, State, Stuck, Waits, Why};
 
 /// How a report is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, ValueEnum)]

@@ -9,6 +9,11 @@ use super::group::Named;
 use super::report::Resource;
 use super::shown::{Shown, count};
 
+/// How many characters of a record are shown that cannot be compared; ours have 87.
+const MOST_OF_A_RECORD: usize = 100;
+/// How many keys of an object are shown.
+const MOST_KEYS: usize = 8;
+
 /// Where the pods of a workload stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum State {
@@ -44,7 +49,7 @@ pub struct Waits {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Settings {
-    /// Enabled or OptIn.
+    /// `Enabled` or `OptIn`.
     pub on_config_change: String,
     /// Changes of which kinds count.
     pub kinds: Vec<&'static str>,
@@ -60,12 +65,29 @@ pub struct Settings {
     /// When that changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub window_until: Option<Timestamp>,
+    /// Pauses after a share of a policy's workloads.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub checkpoints: Vec<Pause>,
+    /// Other tools whose annotations are understood.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub compatibility: Vec<String>,
     /// Pause after a workload is available again.
     pub warmup: String,
     /// Halt or Continue.
     pub on_failure: String,
     /// When a replacement counts as failed, for kinds without a deadline of their own.
     pub progress_deadline: String,
+}
+
+/// A pause on the way of a policy through a change.
+#[derive(Clone, Debug, Serialize)]
+pub struct Pause {
+    /// The policy, by kind and name.
+    pub policy: String,
+    /// After which share of its workloads, in percent.
+    pub percent: u8,
+    /// For how long.
+    pub delay: String,
 }
 
 /// One ConfigMap or Secret that pods read.
@@ -244,11 +266,16 @@ impl Why {
         let Recorded { stamp, baseline, started_with, current } = &self.recorded;
         match (started_with, stamp.as_ref().or(baseline.as_ref())) {
             (Some(digest), _) if current.as_ref() == Some(digest) => {
-                line("started with", &format!("{digest}, which is current"))?
+                line("started with", &format!("{digest}, which is current"))?;
             }
             (Some(digest), _) => line("started with", digest)?,
-            (None, Some(written)) => line("recorded", &format!("{written}, which is compared with nothing"))?,
-            (None, None) => line("recorded", "nothing yet")?,
+            (None, Some(written)) => {
+                // Anybody can write there what they like.
+                let written: String = written.chars().take(MOST_OF_A_RECORD).collect();
+                line("recorded", &format!("{written}, which is compared with nothing"))?;
+            }
+            (None, None) if self.settings.is_some() => line("recorded", "nothing yet")?,
+            (None, None) => {}
         }
         if let Some(current) = current.as_ref().filter(|current| started_with.as_ref() != Some(current)) {
             line("content now", current)?;
@@ -294,6 +321,11 @@ impl Settings {
         if self.warmup != "0s" {
             words.push(format!("warmup {}", self.warmup));
         }
+        let pause = |pause: &Pause| format!("checkpoint at {} % for {}", pause.percent, pause.delay);
+        words.extend(self.checkpoints.iter().map(pause));
+        if !self.compatibility.is_empty() {
+            words.push(format!("compatibility {}", self.compatibility.join(", ")));
+        }
         if self.kinds.len() == 1 {
             words.push(format!("kinds {}", self.kinds.join(", ")));
         }
@@ -329,13 +361,13 @@ impl Reads {
             (None, Some(false), _) => "does not exist, and may be absent".to_owned(),
             (None, _, "Same") => "as the pods were started with".to_owned(),
             (None, _, "Changed") if self.changed_keys.is_empty() => "changed since".to_owned(),
-            (None, _, "Changed") => format!("changed since: {}", self.changed_keys.join(", ")),
+            (None, _, "Changed") => format!("changed since: {}", some(&self.changed_keys)),
             (None, Some(true), _) => "exists".to_owned(),
             (None, None, _) => "not read".to_owned(),
         }];
         words.extend(self.missing.iter().filter(|_| self.exists == Some(true)).cloned());
         if let Some(keys) = self.keys.as_ref().filter(|keys| !keys.is_empty()) {
-            words.push(format!("read: {}", keys.join(", ")));
+            words.push(format!("read: {}", some(keys)));
         } else if self.keys.is_some() {
             words.push("no key is read".to_owned());
         }
@@ -347,18 +379,17 @@ impl Reads {
     }
 }
 
+/// The first of many keys.
+fn some(keys: &[String]) -> String {
+    let more = if keys.len() > MOST_KEYS { ", …" } else { "" };
+    format!("{}{more}", keys.iter().take(MOST_KEYS).map(String::as_str).collect::<Vec<_>>().join(", "))
+}
+
 impl Made {
     fn in_words(&self) -> String {
-        let mut text = format!("revision {} ({})", self.revision, self.name);
-        if let Some(created) = self.created {
-            text.push_str(&format!(", made {created}"));
-        }
-        if self.again {
-            text.push_str(" and taken up again later");
-        }
-        if let Some(cause) = &self.cause {
-            text.push_str(&format!(": {cause}"));
-        }
-        text
+        let created = self.created.map_or_else(String::new, |created| format!(", made {created}"));
+        let again = if self.again { " and taken up again later" } else { "" };
+        let cause = self.cause.as_ref().map_or_else(String::new, |cause| format!(": {cause}"));
+        format!("revision {} ({}){created}{again}{cause}", self.revision, self.name)
     }
 }

@@ -5,11 +5,11 @@ use serde_json::{Value, json};
 
 use crate::command::{Folder, call};
 use crate::replacing::{available, checked, config_map, edit, merge, names, reading, recorded, replace_policy, told};
-use crate::support::{Cluster, Effect, Operator};
+use crate::support::{Cluster, Effect, GENEROUS, Operator, TestNamespace, wait_until};
 use crate::user::User;
 
 /// A control plane of its own with what an operator recorded before it ended: nobody replaces anything any more.
-async fn left_behind(objects: &[Value], served: &[Value]) -> Result<(Cluster, crate::support::TestNamespace)> {
+async fn left_behind(objects: &[Value], served: &[Value]) -> Result<(Cluster, TestNamespace)> {
     let cluster = Cluster::start().await?;
     let mut operator = Operator::start(&cluster).await?;
     let namespace = cluster.namespace(&[]).await?;
@@ -92,7 +92,7 @@ async fn what_is_to_be_replaced_is_told_in_order_with_what_is_held_back() -> Res
     let (_, report) = told(&cluster, &["plan", "-n", name, "--policy", &file]).await?;
     ensure!(names(&report["replace"]) == ["api"], "{report}");
     let held = report["heldBack"].to_string();
-    ensure!(held.contains("MaxConcurrent"), "{held}");
+    ensure!(held.contains("MaxConcurrent") && held.contains("with those that come first"), "{held}");
 
     let two = folder.write("two.yaml", &[one, replace_policy("two", &json!({}))])?;
     call(cluster.kubeconfig(), &["plan", "-n", name, "--policy", &two])
@@ -104,15 +104,59 @@ async fn what_is_to_be_replaced_is_told_in_order_with_what_is_held_back() -> Res
     let annotations = &stored["spec"]["template"]["metadata"]["annotations"];
     ensure!(annotations.get("immutable.dev/config-digest").is_none(), "something was written: {annotations}");
 
-    // What may not be read is never taken for the same.
+    what_may_not_be_read_is_never_the_same(&cluster, &namespace).await
+}
+
+/// Looks as users of whom each lacks a right; six workloads are served, and two are to be replaced.
+async fn what_may_not_be_read_is_never_the_same(cluster: &Cluster, namespace: &TestNamespace) -> Result<()> {
     let resources =
         ["deployments", "statefulsets", "daemonsets", "replicasets", "pods", "configmaps", "immutablepolicies"];
-    let user = User::create(&cluster, &namespace, &resources).await?;
+    let user = User::create(cluster, namespace, &resources).await?;
     let called = call(user.kubeconfig(), &["plan", "-o", "json"]).await?;
     let report = called.exits(3)?.json()?;
     checked(&report)?;
     called.says("key of digests")?.says("cannot get resource \"secrets\"")?;
     ensure!(report["summary"]["unknown"] == 6 && report["replace"] == json!([]), "{report}");
+    let rbac = "rbac.authorization.k8s.io";
+    let gets = json!({
+        "apiGroups": [""], "resources": ["secrets"], "verbs": ["get"],
+        "resourceNames": ["immutable-operator-digest-key"],
+    });
+    let metadata = json!({"name": "reads-the-key", "namespace": "immutable-system"});
+    let role_object =
+        json!({"apiVersion": format!("{rbac}/v1"), "kind": "Role", "metadata": metadata, "rules": [gets]});
+    let binding = json!({
+        "apiVersion": format!("{rbac}/v1"), "kind": "RoleBinding", "metadata": metadata,
+        "subjects": [{"kind": "User", "name": user.name, "apiGroup": rbac}],
+        "roleRef": {"apiGroup": rbac, "kind": "Role", "name": "reads-the-key"},
+    });
+    for object in [role_object, binding] {
+        namespace.create_object(&object).await?;
+    }
+    let by_user = async |expected: &[&str], unknown: u64| {
+        wait_until("the user's rights to count", GENEROUS, async || {
+            let called = call(user.kubeconfig(), &["plan", "-o", "json"]).await?;
+            let report = called.exits(3)?.json()?;
+            checked(&report)?;
+            ensure!(names(&report["replace"]) == expected && report["summary"]["unknown"] == unknown, "{report}");
+            Ok(report)
+        })
+        .await
+    };
+    // The policies of the cluster are all that is missing now.
+    let report = by_user(&["api", "web"], 0).await?;
+    ensure!(report["errors"].to_string().contains("ClusterImmutablePolicy cannot be listed"), "{report}");
+    let mut fewer = json!({"apiVersion": format!("{rbac}/v1"), "kind": "Role", "metadata": {"name": "reads"}});
+    let resources = resources.iter().filter(|resource| **resource != "configmaps");
+    let rule = json!({"apiGroups": ["*"], "resources": resources.collect::<Vec<_>>(), "verbs": ["get", "list"]});
+    fewer["rules"] = json!([rule]);
+    namespace.requests().replace(Effect::Real, &fewer, None).await?.accepted()?;
+    let report = by_user(&[], 6).await?;
+    let unknown = report["unknown"][0]["message"].as_str().unwrap_or_default();
+    ensure!(
+        unknown.contains("cannot get resource \"configmaps\"") && !unknown.contains("grant the operator"),
+        "{unknown}"
+    );
     Ok(())
 }
 

@@ -41,6 +41,16 @@ pub(crate) async fn edit(namespace: &TestNamespace, name: &str, level: &str) -> 
     merge(namespace, &config_map(name, level), json!({"data": {"level": level}})).await.map(drop)
 }
 
+/// Waits until what is made now is told from what was made before by its time, which the API server tells in seconds.
+pub(crate) async fn next_second() -> Result<()> {
+    let start = jiff::Timestamp::now().as_second();
+    wait_until("the next second", GENEROUS, async || {
+        ensure!(jiff::Timestamp::now().as_second() > start, "it is the same");
+        Ok(())
+    })
+    .await
+}
+
 /// Waits until the operator has noted what the pods of a workload were started with.
 pub(crate) async fn recorded(namespace: &TestNamespace, object: &Value) -> Result<Value> {
     wait_until("a record", GENEROUS, async || {

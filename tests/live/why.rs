@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 
 use crate::command::call;
 use crate::replacing::{
-    available, checked, config_map, edit, merge, names, reading, recorded, replace_policy, stamped, told,
+    available, checked, config_map, edit, merge, names, next_second, reading, recorded, replace_policy, stamped, told,
 };
-use crate::support::{Cluster, Effect, Operator};
+use crate::support::{Cluster, Effect, GENEROUS, Operator, wait_until};
 use crate::user::User;
 use crate::workloads::{GOOD, workload};
 
@@ -47,6 +47,7 @@ async fn from_the_edit_to_the_history() -> Result<()> {
 
     edit(&namespace, "app", "2").await?;
     let stamp = stamped(&namespace, &web, None).await?;
+    next_second().await?;
     merge(&namespace, &web, json!({"spec": {"template": {"metadata": {"annotations": {"mine": "1"}}}}})).await?;
     available(&namespace, &web).await?;
     edit(&namespace, "other", "2").await?;
@@ -130,5 +131,67 @@ async fn every_kind_is_explained_and_what_is_unknown_is_refused() -> Result<()> 
         called.exits(2)?.says(said)?;
     }
     namespace.requests().delete(Effect::Real, &web).await?.accepted()?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn stateful_sets_and_custom_workloads_are_told_of_too() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    let operator = Operator::start(&cluster).await?;
+    let namespace = cluster.namespace(&[]).await?;
+    let name = namespace.name();
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "rollouts.live.example"},
+        "spec": {
+            "group": "live.example", "scope": "Namespaced", "names": {"kind": "Rollout", "plural": "rollouts"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
+                "type": "object", "x-kubernetes-preserve-unknown-fields": true}}}],
+        },
+    });
+    namespace.create_object(&definition).await?;
+    let mut policy = replace_policy("quick", &json!({"settle": "0s", "minInterval": "0s", "kinds": ["ConfigMap"]}));
+    policy["spec"]["match"] = json!({"customWorkloads": [{
+        "apiVersion": "live.example/v1", "kind": "Rollout", "resource": "rollouts", "podTemplates": ["/spec/template"],
+    }]});
+    namespace.create_object(&config_map("app", "1")).await?;
+    let mut custom = reading("Deployment", "canary", &["app"]);
+    custom["apiVersion"] = json!("live.example/v1");
+    custom["kind"] = json!("Rollout");
+    wait_until("the custom resource to be served", GENEROUS, async || namespace.create_object(&custom).await).await?;
+    namespace.create_object(&policy).await?;
+    let db = reading("StatefulSet", "db", &["app"]);
+    namespace.create_object(&db).await?;
+    available(&namespace, &db).await?;
+    recorded(&namespace, &db).await?;
+    next_second().await?;
+    edit(&namespace, "app", "2").await?;
+    stamped(&namespace, &db, None).await?;
+
+    let (called, report) = told(&cluster, &["why", "sts", "db", "-n", name]).await?;
+    called.exits(0)?;
+    ensure!(report["settings"]["kinds"] == json!(["ConfigMap"]), "{report}");
+    ensure!(report["replacements"][0]["cause"] == "ConfigMap app (level)", "{report}");
+    ensure!(report["replacements"][0]["revision"] == 2 && report["lastByOthers"]["revision"] == 1, "{report}");
+    ensure!(report["stuck"] == json!([]), "{report}");
+    for kind in ["rollouts", "Rollout", "rollouts.live.example", "rollouts.v1.live.example"] {
+        let (called, report) = told(&cluster, &["why", &format!("{kind}/canary"), "-n", name]).await?;
+        called.exits(0)?;
+        ensure!(report["workload"]["kind"] == "Rollout" && names(&report["objects"]) == ["app"], "{report}");
+        ensure!(report["state"] != "NotServed" && report["replacements"] == json!([]), "{report}");
+    }
+
+    // An undo takes the stamp away; who it was left no trace, so nobody is named.
+    let undone = cluster.kubectl(&["rollout", "undo", "statefulset/db", "-n", name], "").await?;
+    undone.success()?;
+    available(&namespace, &db).await?;
+    let report = wait_until("the undo to be seen", GENEROUS, async || {
+        let (_, report) = told(&cluster, &["why", "sts/db", "-n", name]).await?;
+        ensure!(report["lastByOthers"]["revision"] == 3 && report["state"] == "UpToDate", "{report}");
+        Ok(report)
+    })
+    .await?;
+    ensure!(report["lastByOthers"]["again"] == true && report["lastByOthers"].get("manager").is_none(), "{report}");
+    drop(operator);
     Ok(())
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::policies::{Native, Policy, nothing_native};
 use crate::reports::{OPEN_REPORTS, WG_POLICY, reports};
 use crate::support::{Cluster, Effect, GENEROUS, Operator, TestNamespace, install_report_crds, wait_until};
-use crate::workloads::{BAD, image_tag, workload};
+use crate::workloads::{BAD, GOOD, image_tag, workload};
 
 const ACCOUNT: &str = "system:serviceaccount:immutable-system:immutable-operator";
 
@@ -103,6 +103,37 @@ async fn reported(cluster: &Cluster, namespace: &TestNamespace, api: (&str, &str
     Ok(())
 }
 
+/// Has a policy that replaces pods of every kind, and waits until what they were started with is recorded.
+async fn recorded(namespace: &TestNamespace) -> Result<()> {
+    for kind in ["ConfigMap", "Secret"] {
+        // Another policy asks for it.
+        let config = json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": "read"}, "immutable": true});
+        namespace.create_object(&config).await?;
+    }
+    let spec = json!({"rules": {}, "replace": {"onConfigChange": "Enabled"}});
+    let policy = Policy::create_namespaced(namespace, "replaces", spec).await?;
+    let sources = json!([{"configMapRef": {"name": "read"}}, {"secretRef": {"name": "read"}}]);
+    let workloads = ["Deployment", "StatefulSet", "DaemonSet"].map(|kind| {
+        let mut workload = workload(kind, "reader", GOOD);
+        workload["spec"]["template"]["spec"]["containers"][0]["envFrom"] = sources.clone();
+        workload
+    });
+    for workload in &workloads {
+        namespace.create_object(workload).await?;
+    }
+    for workload in &workloads {
+        wait_until("what its pods were started with to be recorded", GENEROUS, async || {
+            let stored = namespace.requests().get(workload).await?.accepted()?;
+            let annotations = &stored["metadata"]["annotations"];
+            ensure!(annotations["immutable.dev/config-baseline"].is_string(), "{annotations}");
+            Ok(())
+        })
+        .await?;
+        namespace.requests().delete(Effect::Real, workload).await?.accepted()?;
+    }
+    policy.delete().await
+}
+
 #[tokio::test]
 async fn the_operator_has_every_right_that_it_uses_and_uses_every_right_that_it_has() -> Result<()> {
     let cluster = Cluster::start().await?;
@@ -134,6 +165,7 @@ async fn the_operator_has_every_right_that_it_uses_and_uses_every_right_that_it_
         Ok(())
     })
     .await?;
+    recorded(&namespace).await?;
     of_cluster.delete().await?;
     of_namespace.delete().await?;
     nothing_native(&namespace.client()).await?;

@@ -3,6 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -50,4 +55,33 @@ async fn a_burst_of_edits_is_no_more_rollouts_than_its_interval_allows_and_the_l
     let rollouts = place.rollouts().await?.get("deployments/web").copied().unwrap_or_default();
     ensure!((2..=usize::try_from(most)?).contains(&rollouts), "{rollouts} rollouts, at most {most}");
     Ok(())
+}
+
+#[tokio::test]
+async fn writers_that_fight_are_named_and_not_followed() -> Result<()> {
+    let place = Place::shared().await?;
+    place.config("app", json!({"owner": "none"})).await?;
+    let web = place.web("web", 0, "app").await?;
+    place.next_second().await?;
+    let configs: Api<ConfigMap> = Api::namespaced(place.namespace.client(), place.namespace.name());
+    let mut edits = 0;
+    let note = loop {
+        for manager in ["one", "other"] {
+            let parameters = PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() };
+            configs.patch("app", &parameters, &Patch::Merge(json!({"data": {"owner": manager}}))).await?;
+            edits += 1;
+            // Each sees what the other wrote.
+            place.quiet().await?;
+        }
+        if let Some(note) = place.was_told("web", "Flapping").await? {
+            break note;
+        }
+        ensure!(edits < 40, "{edits} edits were followed: {:?}", place.rollouts().await?);
+    };
+    ensure!(note.contains("one and other"), "{note}");
+    let rollouts = place.rollouts().await?;
+    configs.patch("app", &PatchParams::default(), &Patch::Merge(json!({"data": {"owner": "third"}}))).await?;
+    place.quiet().await?;
+    ensure!(place.rollouts().await? == rollouts, "{:?}", place.rollouts().await?);
+    web.complete().await.map(|_| ())
 }

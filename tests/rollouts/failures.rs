@@ -118,3 +118,23 @@ async fn newer_content_supersedes_a_rollout_that_does_not_become_healthy() -> Re
     web.replaced(&stuck).await?;
     place.were_replaced(&[("deployments/web", 2)]).await
 }
+
+#[tokio::test]
+async fn a_fix_goes_on_when_the_rollout_of_somebody_else_has_failed() -> Result<()> {
+    let place = Place::shared().await?;
+    place.config("app", json!({"level": "info"})).await?;
+    let mut web = deployment("web", 2, reads_all("app"));
+    web["spec"]["progressDeadlineSeconds"] = json!(2);
+    let web = Web::create(&place, web).await?;
+    web.recorded().await?;
+    web.complete().await?;
+    place.next_second().await?;
+    let broken = Broken::new(&place, "web").await?;
+    // A deploy that gets stuck, and the edit that would have been its cure.
+    web.merge(json!({"spec": {"template": {"metadata": {"annotations": {"deploy": "2"}}}}})).await?;
+    let stuck = web.becomes("stuck", |stored| stored["status"]["unavailableReplicas"] == 1).await?;
+    broken.mend(&place, "web").await?;
+    place.edit("app", json!({"level": "good"})).await?;
+    web.replaced(&stuck).await?;
+    place.were_replaced(&[("deployments/web", 1)]).await
+}

@@ -1,6 +1,11 @@
 //! What waits, and what is never touched.
 
 use anyhow::{Result, ensure};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Api, ResourceExt,
+    api::{ListParams, Patch, PatchParams},
+};
 use serde_json::{Value, json};
 
 use crate::place::{Place, config, stamp};
@@ -81,6 +86,35 @@ async fn a_missing_object_that_pods_need_holds_until_it_is_there() -> Result<()>
     place.were_replaced(&[]).await?;
     let after = web.replaced_by(place.edit("app", json!({"level": "debug"}))).await?;
     ensure!(cause(&after)?.starts_with("ConfigMap app"), "{}", cause(&after)?);
+    place.were_replaced(&[("deployments/web", 1)]).await
+}
+
+#[tokio::test]
+async fn pods_that_waited_for_their_first_config_are_not_replaced_when_it_comes() -> Result<()> {
+    let place = Place::shared().await?;
+    let mut waits = deployment("web", 1, reads_all("app"));
+    // The kubelet would hold it back like this.
+    waits["spec"]["template"]["metadata"]["annotations"] = json!({
+        "test.immutable.dev/ready": "false", "test.immutable.dev/waiting": "CreateContainerConfigError",
+    });
+    let web = Web::create(&place, waits).await?;
+    web.becomes("waiting", |stored| stored["status"]["unavailableReplicas"] == 1).await?;
+    place.quiet().await?;
+    place.next_second().await?;
+    place.config("app", json!({"level": "info"})).await?;
+    place.quiet().await?;
+    let pods: Api<Pod> = Api::namespaced(place.namespace.client(), place.namespace.name());
+    for pod in pods.list(&ListParams::default()).await? {
+        let starts = json!({"metadata": {"annotations": {"test.immutable.dev/ready": null}}});
+        pods.patch(&pod.name_any(), &PatchParams::default(), &Patch::Merge(starts)).await?;
+    }
+    web.complete().await?;
+    place.were_replaced(&[]).await?;
+    web.recorded().await?;
+    place.next_second().await?;
+    let before = web.stored().await?;
+    place.edit("app", json!({"level": "debug"})).await?;
+    web.becomes("replaced", |stored| stamp(stored) != stamp(&before)).await?;
     place.were_replaced(&[("deployments/web", 1)]).await
 }
 

@@ -7,17 +7,18 @@ use crate::place::{Place, at_once};
 use crate::support::{Cluster, GENEROUS, Operator, wait_until};
 use crate::web::{Web, baseline, cause};
 
-fn key(data: Value) -> Value {
+/// Names the Secret with the key.
+fn key() -> Value {
     json!({
         "apiVersion": "v1", "kind": "Secret",
-        "metadata": {"name": "immutable-operator-digest-key", "namespace": "immutable-system"}, "data": data,
+        "metadata": {"name": "immutable-operator-digest-key", "namespace": "immutable-system"},
     })
 }
 
 /// The key as it is stored.
 async fn stored_key(place: &Place<'_>) -> Result<Value> {
     wait_until("the key", GENEROUS, async || {
-        Ok(place.namespace.requests().get(&key(Value::Null)).await?.accepted()?["data"].clone())
+        Ok(place.namespace.requests().get(&key()).await?.accepted()?["data"].clone())
     })
     .await
 }
@@ -47,7 +48,7 @@ async fn a_lost_or_broken_key_replaces_nothing() -> Result<()> {
 
     // Lost while the operator runs: it writes the same again.
     let known = stored_key(&place).await?;
-    place.delete(&key(Value::Null)).await?;
+    place.delete(&key()).await?;
     let again = stored_key(&place).await?;
     ensure!(again == known, "another key was made while the operator knew the one before");
     place.were_replaced(&[("deployments/web", 1)]).await?;
@@ -56,7 +57,7 @@ async fn a_lost_or_broken_key_replaces_nothing() -> Result<()> {
     // Lost while it is down: it makes another, and learns anew.
     let before = still.stored().await?;
     operator.terminate().await?;
-    place.delete(&key(Value::Null)).await?;
+    place.delete(&key()).await?;
     operator = Operator::start(&cluster).await?;
     let before = (web.stored().await?, recorded_anew(&still, &before).await?);
     ensure!(stored_key(&place).await? != known, "the same key");
@@ -70,7 +71,7 @@ async fn a_lost_or_broken_key_replaces_nothing() -> Result<()> {
 
     // Broken: said in words that help, nothing is replaced, and all else works.
     operator.terminate().await?;
-    place.merge(&key(Value::Null), json!({"data": {"key": "c2hvcnQ="}})).await?;
+    place.merge(&key(), json!({"data": {"key": "c2hvcnQ="}})).await?;
     operator = Operator::start(&cluster).await?;
     wait_until("the broken key to be told", GENEROUS, async || {
         let log = operator.log().await?;
@@ -95,7 +96,7 @@ async fn a_lost_or_broken_key_replaces_nothing() -> Result<()> {
 
     // As it says: deleted, it is made again.
     let before = (web.stored().await?, still.stored().await?);
-    place.delete(&key(Value::Null)).await?;
+    place.delete(&key()).await?;
     recorded_anew(&web, &before.0).await?;
     recorded_anew(&still, &before.1).await?;
     place.were_replaced(&expected).await?;

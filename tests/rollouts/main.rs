@@ -9,6 +9,7 @@ mod web;
 
 mod bursts;
 mod changes;
+mod chaos;
 mod custom;
 mod failures;
 mod holds;
@@ -17,6 +18,7 @@ mod opting;
 mod others;
 mod references;
 mod refused;
+mod reloader;
 mod replicas;
 mod restarts;
 mod returns;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::place::{Place, at_once_but, policy};
 use crate::web::{Web, baseline, deployment, reads_all};
 
-fn choice(value: Value) -> Value {
+fn choice(value: &Value) -> Value {
     json!({"metadata": {"annotations": {"immutable.dev/rollout": value}}})
 }
 
@@ -21,18 +21,18 @@ async fn opting_in_and_out_and_in_again_replaces_nothing() -> Result<()> {
     place.were_replaced(&[]).await?;
     ensure!(baseline(&web.stored().await?).is_none(), "it has not opted in: {:?}", place.written().await?);
 
-    web.merge(choice(json!("enabled"))).await?;
+    web.merge(choice(&json!("enabled"))).await?;
     web.recorded().await?;
     place.were_replaced(&[]).await?;
     web.replaced_by(place.edit("app", json!({"level": "3"}))).await?;
 
     for out in [json!("disabled"), Value::Null] {
         place.next_second().await?;
-        web.merge(choice(out.clone())).await?;
+        web.merge(choice(&out)).await?;
         place.quiet().await?;
         place.edit("app", json!({"level": format!("out {out}")})).await?;
         place.quiet().await?;
-        web.merge(choice(json!("enabled"))).await?;
+        web.merge(choice(&json!("enabled"))).await?;
         web.reads_what_is_current().await?;
         place.were_replaced(&[("deployments/web", 1)]).await?;
     }

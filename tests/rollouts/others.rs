@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
-use crate::place::{Place, stamp};
+use crate::place::{Place, second_of_data, stamp};
 use crate::support::Effect;
 use crate::web::{Web, deployment, reads_all};
 
@@ -19,13 +19,6 @@ async fn no_pod_is_older(place: &Place<'_>, name: &str, second: i64) -> Result<(
     let pods = place.pods(name).await?;
     ensure!(!pods.is_empty() && pods.values().all(|created| *created >= second), "edited at {second}: {pods:?}");
     Ok(())
-}
-
-/// The second of the last write of a ConfigMap.
-fn written(config: &Value) -> Result<i64> {
-    let entries = config["metadata"]["managedFields"].as_array().context("no managedFields")?;
-    let time = |entry: &Value| Some(entry["time"].as_str()?.parse::<jiff::Timestamp>().ok()?.as_second());
-    entries.iter().filter_map(time).max().context("no time")
 }
 
 #[tokio::test]
@@ -90,11 +83,35 @@ async fn a_deploy_at_the_moment_of_an_edit_is_one_rollout_more_at_most() -> Resu
         web.reads_what_is_current().await?;
         place.quiet().await?;
         web.complete().await?;
-        no_pod_is_older(&place, "web", written(&edited?)?).await?;
+        edited?;
+        no_pod_is_older(&place, "web", second_of_data(&place, "app").await?).await?;
         let all = rollouts(&place, "web").await?;
         ensure!(all <= usize::try_from(round)?, "{all} rollouts after {round} rounds: {:?}", place.written().await?);
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn a_deploy_that_reads_other_objects_is_no_change_of_what_they_hold() -> Result<()> {
+    let place = Place::shared().await?;
+    place.config("app", json!({"level": "info"})).await?;
+    place.config("more", json!({"level": "info"})).await?;
+    let web = place.web("web", 2, "app").await?;
+    web.replaced_by(place.edit("app", json!({"level": "debug"}))).await?;
+    let both = json!([{"configMapRef": {"name": "app"}}, {"configMapRef": {"name": "more"}}]);
+    let reads = |references: Value| {
+        let containers = json!([{"name": "main", "image": "registry.example/web:1", "envFrom": references}]);
+        json!({"spec": {"template": {"spec": {"containers": containers}}}})
+    };
+    web.merge(reads(both)).await?;
+    web.complete().await?;
+    place.were_replaced(&[("deployments/web", 1)]).await?;
+    web.replaced_by(place.edit("more", json!({"level": "debug"}))).await?;
+    web.merge(reads(json!([{"configMapRef": {"name": "more"}}]))).await?;
+    web.complete().await?;
+    place.were_replaced(&[("deployments/web", 2)]).await?;
+    place.edit("app", json!({"level": "trace"})).await?;
+    place.were_replaced(&[("deployments/web", 2)]).await
 }
 
 #[tokio::test]

@@ -195,19 +195,21 @@ impl<'c> Place<'c> {
 
     /// Waits until an Event tells that the pods of a workload are not replaced for this reason, and returns its words.
     pub(crate) async fn told(&self, name: &str, reason: &str) -> Result<String> {
-        let events: Api<Event> = Api::namespaced(self.namespace.client(), self.namespace.name());
         wait_until(&format!("{name} to be told {reason}"), GENEROUS, async || {
-            let events = events.list(&ListParams::default()).await?.items;
-            let of = |event: &&Event| {
-                event.regarding.as_ref().is_some_and(|regarding| regarding.name.as_deref() == Some(name))
-            };
-            let of: Vec<&Event> = events.iter().filter(of).collect();
-            let told = of.iter().find(|event| event.reason.as_deref() == Some(reason));
-            let told =
-                told.with_context(|| format!("told: {:?}", of.iter().map(|event| &event.note).collect::<Vec<_>>()))?;
-            Ok(told.note.clone().unwrap_or_default())
+            self.was_told(name, reason).await?.context("it was not told")
         })
         .await
+    }
+
+    /// The words of such an Event, if there is one.
+    pub(crate) async fn was_told(&self, name: &str, reason: &str) -> Result<Option<String>> {
+        let events: Api<Event> = Api::namespaced(self.namespace.client(), self.namespace.name());
+        let events = events.list(&ListParams::default()).await?.items;
+        let told = events.into_iter().find(|event| {
+            let regarding = event.regarding.as_ref().and_then(|regarding| regarding.name.as_deref());
+            regarding == Some(name) && event.reason.as_deref() == Some(reason)
+        });
+        Ok(told.map(|event| event.note.unwrap_or_default()))
     }
 
     /// The uids of the pods of `app=NAME` that are not being deleted, with the second in which each was created.
@@ -245,6 +247,14 @@ impl<'c> Place<'c> {
 pub(crate) fn stamp(workload: &Value) -> Option<String> {
     let annotations = &workload["spec"]["template"]["metadata"]["annotations"];
     annotations["immutable.dev/config-digest"].as_str().map(ToOwned::to_owned)
+}
+
+/// The second in which the data of a ConfigMap was last written.
+pub(crate) async fn second_of_data(place: &Place<'_>, name: &str) -> Result<i64> {
+    let stored = place.namespace.requests().get(&config(name, json!({}))).await?.accepted()?;
+    let entries = stored["metadata"]["managedFields"].as_array().context("no managedFields")?;
+    let time = |entry: &Value| Some(entry["time"].as_str()?.parse::<jiff::Timestamp>().ok()?.as_second());
+    entries.iter().filter_map(time).max().context("no time")
 }
 
 /// A ConfigMap.

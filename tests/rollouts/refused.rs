@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::place::{Place, ROLLOUT_MANAGER, at_once};
 use crate::support::{Cluster, Effect, GENEROUS, Operator, Requests, wait_until};
-use crate::web::{Web, reads_all, workload};
+use crate::web::{Web, deployment, reads_all, workload};
 
 const ACCOUNT: &str = "system:serviceaccount:immutable-system:immutable-operator";
 
@@ -109,14 +109,14 @@ async fn rights_that_are_taken_away_hold_up_only_what_they_are_for_and_heal() ->
     });
     let stored = place.namespace.requests().get(&role).await?.accepted()?;
     let rules = stored["rules"].as_array().context("no rules")?;
-    let without = |rule: &Value| {
-        let mut rule = rule.clone();
-        if rule["verbs"] == json!(["patch"])
-            && let Some(resources) = rule["resources"].as_array_mut()
+    let without = |granted: &Value| {
+        let mut less = granted.clone();
+        if less["verbs"] == json!(["patch"])
+            && let Some(resources) = less["resources"].as_array_mut()
         {
             resources.retain(|resource| resource != "deployments");
         }
-        rule
+        less
     };
     let fewer: Vec<Value> = rules.iter().map(without).collect();
     place.merge(&role, json!({"rules": fewer})).await?;
@@ -132,6 +132,57 @@ async fn rights_that_are_taken_away_hold_up_only_what_they_are_for_and_heal() ->
     web.replaced(&before).await?;
     // The marker is a Deployment too.
     place.were_replaced(&[("deployments/web", 1), ("statefulsets/database", 1)]).await?;
+    drop(operator);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_secret_that_may_not_be_read_is_told_and_holds_only_those_that_read_it() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    let operator = Operator::start(&cluster).await?;
+    let place = Place::on(&cluster, at_once()).await?;
+    place.config("app", json!({"level": "info"})).await?;
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "db"}, "stringData": {"a": "1"}});
+    place.create(&secret).await?;
+    let web = place.web("web", 1, "app").await?;
+    let pod = json!({"containers": [{"envFrom": [{"secretRef": {"name": "db"}}]}]});
+    let database = Web::create(&place, deployment("database", 1, pod)).await?;
+    database.recorded().await?;
+    database.complete().await?;
+
+    let role = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "immutable-operator"},
+    });
+    let stored = place.namespace.requests().get(&role).await?.accepted()?;
+    let rules = stored["rules"].as_array().context("no rules")?;
+    let mut fewer = rules.clone();
+    for resources in fewer.iter_mut().filter_map(|granted| granted["resources"].as_array_mut()) {
+        resources.retain(|resource| resource != "secrets");
+    }
+    place.merge(&role, json!({"rules": fewer})).await?;
+    let requests = as_operator(&place).await?;
+    let may_read = async |may: bool| {
+        wait_until(&format!("may_read to be {may}"), GENEROUS, async || {
+            let answer = requests.get(&secret).await?;
+            ensure!((answer.code < 300) == may, "{} {}", answer.code, answer.body);
+            Ok(())
+        })
+        .await
+    };
+    may_read(false).await?;
+    let before = database.stored().await?;
+    place.merge(&secret, json!({"stringData": {"a": "2"}})).await?;
+    let note = place.told("database", "Unreadable").await?;
+    ensure!(note.contains("Secret") && note.contains("grant"), "{note}");
+    web.replaced_by(place.edit("app", json!({"level": "debug"}))).await?;
+    place.were_replaced(&[("deployments/web", 1)]).await?;
+
+    place.merge(&role, json!({"rules": rules})).await?;
+    may_read(true).await?;
+    // An edit is an event; without one it is asked for again after a while.
+    place.merge(&secret, json!({"stringData": {"a": "3"}})).await?;
+    database.replaced(&before).await?;
+    place.were_replaced(&[("deployments/database", 1), ("deployments/web", 1)]).await?;
     drop(operator);
     Ok(())
 }

@@ -1,7 +1,6 @@
 //! The key of digests: a Secret that the operator makes once, beside itself. Without it nothing is compared; when it is
 //! lost while the operator runs, it is written again, and when it is lost before, what is recorded is learned anew.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use immutable_core::references::digest::DigestKey;
@@ -38,7 +37,7 @@ impl KeyKeeper {
     }
 
     /// It may have changed.
-    pub(super) fn seen(&mut self, id: &ConfigId, _: &Version) {
+    pub(super) fn seen(&mut self, id: &ConfigId) {
         self.is_stale |= *id == self.id;
     }
 
@@ -48,8 +47,8 @@ impl KeyKeeper {
     }
 
     /// It may be gone.
-    pub(super) fn all(&mut self, kind: ConfigKind, all: &BTreeMap<ConfigKey, Version>) {
-        self.is_stale |= kind == self.id.kind && !all.contains_key(&self.id.key);
+    pub(super) fn all(&mut self, kind: ConfigKind, all: &[(ConfigKey, Version)]) {
+        self.is_stale |= kind == self.id.kind && !all.iter().any(|(key, _)| *key == self.id.key);
     }
 
     /// A key that is new.

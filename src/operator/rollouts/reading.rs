@@ -11,8 +11,8 @@ use tokio::task::JoinSet;
 use super::watch::Version;
 use crate::live::read_config;
 
-/// How many are read at once.
-const READS_AT_ONCE: usize = 16;
+/// How many are read at once: each takes a connection, and what it may hold.
+const READS_AT_ONCE: usize = 6;
 /// How long a read may take; the client's own patience is longer.
 const DEADLINE: Duration = Duration::from_secs(15);
 /// How long a read that failed is put off.
@@ -56,17 +56,17 @@ impl Reader {
     }
 
     /// A version of one that is wanted was seen.
-    pub(super) fn seen(&mut self, id: &ConfigId, version: &Version, contents: &Contents) {
+    pub(super) fn seen(&mut self, id: &ConfigId, version: Version, contents: &Contents) {
         let is_known = matches!(contents.get(id), Known::Present(object)
-            if object.resource_version == version.resource_version && object.uid == version.uid);
+            if Version::new(&object.uid, &object.resource_version) == version);
         if !is_known {
             self.read(id.clone());
         }
     }
 
     /// One that is wanted is gone; another of its name may be there.
-    pub(super) fn gone(&mut self, id: &ConfigId, uid: &str, contents: &Contents) {
-        let is_other = matches!(contents.get(id), Known::Present(object) if *object.uid != *uid);
+    pub(super) fn gone(&mut self, id: &ConfigId, version: Version, contents: &Contents) {
+        let is_other = matches!(contents.get(id), Known::Present(object) if !version.is_of(&object.uid));
         if !is_other {
             self.read(id.clone());
         }

@@ -2,12 +2,12 @@
 //!
 //! What happens to more than twenty workloads for the sake of one object is told of that object, with their number.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::time::Duration;
 
 use immutable_core::event::Telling;
-use immutable_core::event::rollouts::{Many, Related, first_of};
+use immutable_core::event::rollouts::{Related, first_of};
 use immutable_core::native::Installation;
 use immutable_core::replace::{Begun, Held, Reason};
 use immutable_core::world::{ConfigId, Contents, Known, WorkloadKey};
@@ -16,6 +16,7 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::bursts::{Bursts, Ended};
 use crate::operator::write::{WriteError, Writer};
 use crate::telemetry::Metrics;
 
@@ -25,34 +26,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 const AT_ONCE: usize = 4;
 /// How many wait at most; what is beyond is dropped and counted.
 const LONGEST_QUEUE: usize = 1000;
-/// How many workloads have an Event of their own, of those that one object brings about in one go.
-const TOLD_EACH: u64 = 20;
-/// How long nothing more must come for one object before it counts as the end of one go.
-const QUIET: Duration = Duration::from_secs(1);
-/// How long one go lasts at most.
-const LONGEST_GO: Duration = Duration::from_secs(60);
 /// How often an Event is tried, and how long it is waited between.
 const ATTEMPTS: u32 = 3;
 const RETRY: Duration = Duration::from_secs(2);
-
-/// What one object brings about: the same for all of them, replaced or waiting for the same reason.
-type Go = (ConfigId, Option<Reason>);
-
-/// One go that has not ended.
-struct Burst {
-    began: Instant,
-    last: Instant,
-    each: u64,
-    /// The uid of the object.
-    uid: Option<Box<str>>,
-    more: Many,
-}
-
-impl Burst {
-    fn ends(&self) -> Instant {
-        (self.last + QUIET).min(self.began + LONGEST_GO)
-    }
-}
 
 /// Tells them.
 pub(super) struct Teller {
@@ -60,7 +36,7 @@ pub(super) struct Teller {
     metrics: Metrics,
     installation: Installation,
     instance: String,
-    bursts: BTreeMap<Go, Burst>,
+    bursts: Bursts,
     queue: VecDeque<Value>,
     tasks: JoinSet<Option<WriteError>>,
     /// When the next may be told.
@@ -75,7 +51,7 @@ impl Teller {
             metrics,
             installation,
             instance,
-            bursts: BTreeMap::new(),
+            bursts: Bursts::default(),
             queue: VecDeque::new(),
             tasks: JoinSet::new(),
             next: Instant::now(),
@@ -117,12 +93,11 @@ impl Teller {
         loop {
             let now = Instant::now();
             self.end_bursts(now);
-            let may_begin = self.tasks.len() < AT_ONCE && !self.queue.is_empty();
-            if may_begin && self.next <= now {
-                self.begin(now);
+            if self.begin(now) {
                 continue;
             }
-            let end = self.bursts.values().map(Burst::ends).min();
+            let may_begin = self.tasks.len() < AT_ONCE && !self.queue.is_empty();
+            let end = self.bursts.next();
             let due = may_begin.then_some(self.next).into_iter().chain(end).min();
             let due = async {
                 match due {
@@ -143,28 +118,16 @@ impl Teller {
 
     /// Whether a workload has an Event of its own; otherwise it is counted.
     fn is_told_each(&mut self, key: &WorkloadKey, reason: Option<Reason>, related: Option<Related<'_>>) -> bool {
-        let Some((id, uid)) = related else { return true };
+        let Some(related) = related else { return true };
         let now = Instant::now();
         self.end_bursts(now);
-        let more = Many { reason, count: 0, examples: Vec::new() };
-        let new = || Burst { began: now, last: now, each: 0, uid: uid.map(Box::from), more };
-        let burst = self.bursts.entry((id.clone(), reason)).or_insert_with(new);
-        burst.last = now;
-        if burst.each < TOLD_EACH {
-            burst.each += 1;
-            return true;
-        }
-        burst.more.add(key);
-        false
+        self.bursts.is_told_each(key, reason, related, now)
     }
 
     fn end_bursts(&mut self, now: Instant) {
-        let ended: Vec<(Go, Burst)> = self.bursts.extract_if(.., |_, burst| burst.ends() <= now).collect();
-        for ((id, _), burst) in ended {
-            if burst.more.count > 0 {
-                let event = self.telling().many(&burst.more, (&id, burst.uid.as_deref()));
-                self.push(event);
-            }
+        for Ended { id, uid, more } in self.bursts.take_ended(now) {
+            let event = self.telling().many(&more, (&id, uid.as_deref()));
+            self.push(event);
         }
     }
 
@@ -176,8 +139,12 @@ impl Teller {
         }
     }
 
-    fn begin(&mut self, now: Instant) {
-        let Some(event) = self.queue.pop_front() else { return };
+    /// Begins to tell the next, if one may be told now.
+    fn begin(&mut self, now: Instant) -> bool {
+        if self.tasks.len() >= AT_ONCE || now < self.next {
+            return false;
+        }
+        let Some(event) = self.queue.pop_front() else { return false };
         self.next = now + PAUSE;
         let writer = self.writer.clone();
         self.tasks.spawn(async move {
@@ -190,6 +157,7 @@ impl Teller {
             }
             None
         });
+        true
     }
 
     fn drop_events(&self, count: usize, why: &str) {
@@ -211,5 +179,66 @@ fn uid_of<'a>(id: &ConfigId, contents: &'a Contents) -> Option<&'a str> {
     match contents.get(id) {
         Known::Present(object) => Some(&object.uid),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use immutable_core::replace::{Cause, Waiting};
+    use immutable_core::workload::{Kind, WorkloadKind};
+
+    use super::*;
+
+    fn teller() -> Teller {
+        let config = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
+        let client = kube::Client::try_from(config).unwrap();
+        let (_, leading) = tokio::sync::watch::channel(None);
+        let metrics = Metrics::new().unwrap();
+        let installation = Installation { namespace: "system".to_owned(), owner: "owner".to_owned() };
+        let writer = Writer::new(client, leading, "owner".to_owned(), metrics.clone());
+        Teller::new(writer, metrics, installation, "pod-1".to_owned())
+    }
+
+    fn held(number: usize, reason: Reason) -> Held {
+        let kind = WorkloadKind::BuiltIn(Kind::Deployment);
+        Held {
+            key: WorkloadKey { kind, namespace: "shop".to_owned(), name: format!("web-{number}") },
+            uid: number.to_string(),
+            waiting: Waiting { reason, message: "it waits".to_owned(), until: None },
+            cause: Cause::default(),
+            digest: String::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_too_much_is_dropped_and_counted() {
+        let (mut teller, contents) = (teller(), Contents::default());
+        for number in 0..LONGEST_QUEUE + 3 {
+            teller.held(&held(number, Reason::Unreadable), &contents);
+        }
+        assert_eq!(teller.queue.len(), LONGEST_QUEUE);
+        let text = teller.metrics.text();
+        assert!(text.contains("\nimmutable_rollout_events_dropped_total 3\n"), "{text}");
+        // What passes by itself is no matter of Events.
+        teller.forget();
+        teller.held(&held(0, Reason::Window), &contents);
+        assert!(teller.queue.is_empty());
+    }
+
+    #[tokio::test]
+    async fn ten_a_second_are_told() {
+        let (mut teller, contents) = (teller(), Contents::default());
+        for number in 0..100 {
+            teller.held(&held(number, Reason::Unreadable), &contents);
+        }
+        let start = Instant::now() + PAUSE;
+        for milliseconds in (0..2050).step_by(10) {
+            while teller.begin(start + Duration::from_millis(milliseconds)) {}
+            // Nobody leads, so each is answered at once.
+            while teller.tasks.join_next().await.is_some() {}
+        }
+        assert_eq!(teller.queue.len(), 100 - 21);
     }
 }

@@ -1,15 +1,18 @@
 //! Watches of ConfigMaps and Secrets: of their metadata alone, of which the version is kept until it is read.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use futures::stream::{BoxStream, SelectAll, StreamExt};
 use immutable_core::rules::ConfigKind;
 use immutable_core::world::{ConfigId, ConfigKey};
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::Client;
-use kube::api::{Api, ObjectMeta, PartialObjectMeta};
+use kube::api::{Api, ApiResource, ObjectMeta};
+use kube::core::DynamicResourceScope;
 use kube::runtime::watcher;
+use kube::{Client, Resource};
+use serde::Deserialize;
 
+use crate::live::config_resource;
 use crate::operator::cluster::Change;
 use crate::operator::watch::changes;
 use crate::telemetry::Metrics;
@@ -17,21 +20,80 @@ use crate::telemetry::Metrics;
 /// How many a list asks for at once.
 const PAGE_SIZE: u32 = 250;
 
-/// Which version of an object there is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Which version of an object there is. There may be many thousands at once, of which most are dropped: a hash of what
+/// names it is enough to tell one from the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::operator) struct Version {
-    pub uid: Box<str>,
-    pub resource_version: Box<str>,
+    uid: u64,
+    version: u64,
+}
+
+impl Version {
+    /// The version of an object by its uid and resourceVersion.
+    pub(super) fn new(uid: &str, resource_version: &str) -> Self {
+        Self { uid: hash(uid), version: hash(resource_version) }
+    }
+
+    /// Whether both are of one object.
+    pub(super) fn is_of(self, uid: &str) -> bool {
+        self.uid == hash(uid)
+    }
+}
+
+fn hash(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// What a watch tells.
 pub(in crate::operator) enum ConfigEvent {
     /// It came or changed.
     Seen(ConfigId, Version),
-    /// The one of this uid is gone.
-    Gone(ConfigId, Box<str>),
+    /// This one is gone.
+    Gone(ConfigId, Version),
     /// These and no others are there.
-    All(ConfigKind, BTreeMap<ConfigKey, Version>),
+    All(ConfigKind, Vec<(ConfigKey, Version)>),
+}
+
+/// A ConfigMap or Secret as it is watched: the API server sends its metadata alone, and of that nothing else is read.
+#[derive(Clone, Debug, Deserialize)]
+struct Head {
+    #[serde(deserialize_with = "crate::live::narrow_metadata")]
+    metadata: ObjectMeta,
+}
+
+impl Resource for Head {
+    type DynamicType = ApiResource;
+    type Scope = DynamicResourceScope;
+
+    fn metadata_api() -> bool {
+        true
+    }
+
+    fn kind(resource: &ApiResource) -> Cow<'_, str> {
+        resource.kind.as_str().into()
+    }
+
+    fn group(resource: &ApiResource) -> Cow<'_, str> {
+        resource.group.as_str().into()
+    }
+
+    fn version(resource: &ApiResource) -> Cow<'_, str> {
+        resource.version.as_str().into()
+    }
+
+    fn plural(resource: &ApiResource) -> Cow<'_, str> {
+        resource.plural.as_str().into()
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
 }
 
 /// Both watches.
@@ -41,20 +103,19 @@ pub(super) struct ConfigWatch {
 
 impl ConfigWatch {
     pub(super) fn new(client: &Client, metrics: &Metrics) -> Self {
-        let config = || watcher::Config::default().page_size(PAGE_SIZE);
-        // Helm keeps every release of every chart in a Secret, which no pod reads.
-        let secrets = config().fields("type!=helm.sh/release.v1");
-        let config_maps: Api<PartialObjectMeta<ConfigMap>> = Api::all(client.clone());
-        let all_secrets: Api<PartialObjectMeta<Secret>> = Api::all(client.clone());
-        let counted = |kind: ConfigKind| (kind.resource(), metrics.watch_errors(kind.name()));
-        let kind = ConfigKind::ConfigMap;
-        let config_maps = changes(config_maps, config(), counted(kind), |object| narrow(object.metadata))
-            .filter_map(move |change| std::future::ready(event(ConfigKind::ConfigMap, change)));
-        let secrets = changes(all_secrets, secrets, counted(ConfigKind::Secret), |object| narrow(object.metadata))
-            .filter_map(move |change| std::future::ready(event(ConfigKind::Secret, change)));
         let mut streams = SelectAll::new();
-        streams.push(config_maps.boxed());
-        streams.push(secrets.boxed());
+        for kind in ConfigKind::ALL {
+            let api: Api<Head> = Api::all_with(client.clone(), &config_resource(kind));
+            let config = watcher::Config::default().page_size(PAGE_SIZE);
+            let config = match kind {
+                ConfigKind::ConfigMap => config,
+                // Helm keeps every release of every chart in a Secret, which no pod reads.
+                ConfigKind::Secret => config.fields("type!=helm.sh/release.v1"),
+            };
+            let counted = (kind.resource(), metrics.watch_errors(kind.name()));
+            let stream = changes(api, config, counted, |head| narrow(head.metadata));
+            streams.push(stream.filter_map(move |change| std::future::ready(event(kind, change))).boxed());
+        }
         Self { streams }
     }
 
@@ -68,16 +129,17 @@ impl ConfigWatch {
 }
 
 fn narrow(metadata: ObjectMeta) -> (ConfigKey, Version) {
+    let uid = metadata.uid.unwrap_or_default();
+    let version = Version::new(&uid, &metadata.resource_version.unwrap_or_default());
     let key = ConfigKey { namespace: metadata.namespace.unwrap_or_default(), name: metadata.name.unwrap_or_default() };
-    let uid = metadata.uid.unwrap_or_default().into();
-    (key, Version { uid, resource_version: metadata.resource_version.unwrap_or_default().into() })
+    (key, version)
 }
 
 fn event(kind: ConfigKind, change: Change<(ConfigKey, Version)>) -> Option<ConfigEvent> {
     match change {
         Change::Apply((key, version)) => Some(ConfigEvent::Seen(ConfigId { kind, key }, version)),
-        Change::Delete((key, version)) => Some(ConfigEvent::Gone(ConfigId { kind, key }, version.uid)),
-        Change::Reset(all) => Some(ConfigEvent::All(kind, all.into_iter().collect())),
+        Change::Delete((key, version)) => Some(ConfigEvent::Gone(ConfigId { kind, key }, version)),
+        Change::Reset(all) => Some(ConfigEvent::All(kind, all)),
         // What is referred to is read all the same, and says why it cannot be.
         Change::Failed(_) => None,
     }

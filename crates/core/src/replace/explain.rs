@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::cause::Cause;
 use super::merge::Merged;
-use super::planner::Planner;
+use super::planner::{Decided, Planner};
 use super::record::{MOST_SOURCES, Recorded, RecordedBy, recorded};
 use super::snapshot::id_of;
 use super::track::{State, Track, Write};
@@ -146,7 +146,7 @@ impl Planner {
         for track in self.tracks.values_mut() {
             track.seen = None;
         }
-        self.decided = None;
+        self.decided = Decided::again();
     }
 
     /// Where a workload stands after the last step; none where there is no such one.
@@ -312,7 +312,7 @@ fn pods(world: &World, key: &WorkloadKey, object: &Object, objects: &[ObjectStan
 
 /// The controller of a `StatefulSet` waits for each pod to be ready before it goes on, also for one that can only become so
 /// by being made anew.
-fn stuck(world: &World, object: &Object) -> Vec<String> {
+pub(super) fn stuck(world: &World, object: &Object) -> Vec<String> {
     let Some(rollout) = object.rollout.as_deref() else { return Vec::new() };
     let Some(newest) = &rollout.update_revision else { return Vec::new() };
     if rollout.progress == Progress::Complete || rollout.replacing != Replacing::Rolling {

@@ -67,11 +67,8 @@ pub fn history(mut revisions: Vec<Revision>, writers: &[Writer], rolled: Option<
                 history.replacements.push(revision.clone());
             }
         } else if history.last_of_others.is_none() {
-            let manager = if is_taken_back {
-                last_writer
-            } else {
-                writer_of(revision, before.and_then(|before| before.created), writers)
-            };
+            let before = before.and_then(|before| before.created);
+            let manager = writer_of(revision, before, is_newest, writers);
             history.last_of_others = Some((revision.clone(), manager.map(|writer| writer.manager.to_string())));
         }
     }
@@ -79,11 +76,20 @@ pub fn history(mut revisions: Vec<Revision>, writers: &[Writer], rolled: Option<
 }
 
 /// Who wrote the template of a revision: the last who wrote after the one before it was made, and before it was.
-fn writer_of<'w>(revision: &Revision, before: Option<Timestamp>, writers: &'w [Writer]) -> Option<&'w Writer> {
-    // When somebody came back to it is not noted.
-    let created = revision.created.filter(|_| !revision.is_again)?;
-    let until = created.checked_add(MADE_WITHIN).unwrap_or(Timestamp::MAX);
-    let is_it = |writer: &&Writer| writer.time <= until && before.is_none_or(|before| before <= writer.time);
+fn writer_of<'w>(
+    revision: &Revision,
+    before: Option<Timestamp>,
+    is_newest: bool,
+    writers: &'w [Writer],
+) -> Option<&'w Writer> {
+    let until = match revision.created {
+        // When somebody came back to it is not noted.
+        _ if revision.is_again && is_newest => Timestamp::MAX,
+        Some(created) if !revision.is_again => created.checked_add(MADE_WITHIN).unwrap_or(Timestamp::MAX),
+        _ => return None,
+    };
+    // Within one second it is not known what came first.
+    let is_it = |writer: &&Writer| writer.time <= until && before.is_none_or(|before| before < writer.time);
     writers.iter().filter(is_it).max_by_key(|writer| writer.time)
 }
 
@@ -149,6 +155,9 @@ mod tests {
         };
         let undone = history(revisions(), &[writer("kubectl-rollout", 50)], Some(at(30)));
         assert_eq!(told(&undone), (vec![3], Some((4, Some("kubectl-rollout")))));
+        // Who takes the stamp away, and nothing else, leaves no trace.
+        let bare = vec![revision(2, 30, Some("b")), Revision { is_again: true, ..revision(3, 0, None) }];
+        assert_eq!(told(&history(bare, &[writer("helm", 0)], None)), (vec![2], Some((3, None))));
         let returned = history(revisions(), &[writer("helm", 0)], Some(at(50)));
         assert_eq!(told(&returned), (vec![4, 3], Some((1, Some("helm")))));
     }

@@ -12,6 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::after;
 use super::budget::Wave;
+use super::explain::stuck;
 use super::flap::Changes;
 use super::intent::Intent;
 use super::served::{MergedCache, Served, served};
@@ -24,9 +25,12 @@ use crate::references::Dependency;
 use crate::references::digest::DigestKey;
 use crate::workload::Kind;
 use crate::world::{ConfigId, Known, Touched, WorkloadKey, World};
+pub(super) use decide::Decided;
 
 /// How long a write that was outdated waits for the newer version, if no event brings it.
 pub(super) const OUTDATED: SignedDuration = SignedDuration::from_secs(5);
+/// How long a pod of an older revision may be unready before its StatefulSet counts as stuck.
+const STUCK_AFTER: SignedDuration = SignedDuration::from_secs(30);
 /// The first time between two attempts, and the longest.
 pub(super) const FIRST_RETRY: SignedDuration = SignedDuration::from_secs(1);
 pub(super) const LAST_RETRY: SignedDuration = SignedDuration::from_mins(5);
@@ -81,8 +85,10 @@ pub struct Planner {
     merged: MergedCache,
     waves: BTreeMap<PolicyId, Wave>,
     records: VecDeque<Timestamp>,
+    /// Those of which a write was answered since the last step.
+    answered: BTreeSet<Arc<WorkloadKey>>,
     /// When all that waits was last looked at.
-    pub(super) decided: Option<Timestamp>,
+    pub(super) decided: Decided,
     /// Whether everything has been looked at once: what is new from then on was made while somebody looked.
     has_seen_all: bool,
 }
@@ -121,7 +127,9 @@ impl Planner {
             self.note_change(world, id, now);
         }
         for key in self.due(world, touched, now) {
+            self.decided.is_stale = true;
             self.look_at(world, &key, now, &mut step);
+            self.look_for_stuck_pods(world, &key, now, acts, &mut step);
         }
         self.has_seen_all = true;
         self.decide(world, now, acts, &mut step);
@@ -129,7 +137,7 @@ impl Planner {
     }
 
     /// The workloads that must be looked at.
-    fn due(&self, world: &World, touched: &Touched, now: Timestamp) -> BTreeSet<WorkloadKey> {
+    fn due(&mut self, world: &World, touched: &Touched, now: Timestamp) -> BTreeSet<WorkloadKey> {
         if touched.all_rollouts {
             let gone = self.tracks.keys().map(|key| (**key).clone()).chain(self.unserved.keys().cloned());
             let there = world.objects().filter(|(_, object)| object.rollout.is_some()).map(|(key, _)| key.clone());
@@ -148,6 +156,8 @@ impl Planner {
             let known = self.tracks.keys().map(|key| &**key).chain(self.unserved.keys());
             due.extend(known.filter(is_in).filter(|key| has_patterns(key)).cloned());
         }
+        // The event that tells of a write may have come before its answer.
+        due.extend(std::mem::take(&mut self.answered).iter().map(|key| (**key).clone()));
         // What time alone changes.
         let is_due = |key: &&Arc<WorkloadKey>| self.tracks.get(*key).is_some_and(|track| track.is_due(now));
         due.extend(self.rolling.iter().chain(&self.pending).filter(is_due).map(|key| (**key).clone()));
@@ -247,6 +257,30 @@ impl Planner {
         self.sort(&key, now);
     }
 
+    /// The controller of a StatefulSet may wait for a pod for ever. Its data may hang on it: it is told, and never deleted.
+    fn look_for_stuck_pods(&mut self, world: &World, key: &WorkloadKey, now: Timestamp, acts: bool, step: &mut Step) {
+        let Some((key, track)) = self.tracks.get_key_value(key) else { return };
+        if key.kind.built_in() != Some(Kind::StatefulSet) || !matches!(track.state, State::Rolling | State::Failed) {
+            return;
+        }
+        let key = Arc::clone(key);
+        let object = world.object(&key);
+        let rolled = track.rolled.or_else(|| object.and_then(|object| object.rollout.as_ref()?.rolled));
+        // A pod that is just being replaced is not ready either.
+        let is_long = rolled.is_some_and(|rolled| now.duration_since(rolled) >= STUCK_AFTER);
+        let pods = object.filter(|_| is_long).map(|object| stuck(world, object)).unwrap_or_default();
+        if let Some(pod) = pods.first() {
+            let message = format!(
+                "pod {pod} is of an older revision and not ready, so its controller goes no further; \
+                 kubectl delete pod {pod} -n {}",
+                key.namespace
+            );
+            self.wait(key, Waiting::for_event(Reason::StuckRevision, message), now, acts, step);
+        } else {
+            self.waiting.remove(&key);
+        }
+    }
+
     /// Puts a workload among those of its state.
     fn sort(&mut self, key: &Arc<WorkloadKey>, now: Timestamp) {
         let Some(track) = self.tracks.get(key) else { return };
@@ -263,7 +297,9 @@ impl Planner {
         put(&mut self.rolling, is_rolling || track.warm(now).is_some());
         put(&mut self.failed, track.state == State::Failed);
         put(&mut self.unrecorded, track.record.is_some());
-        if !self.pending.contains(key) {
+        let is_stuck = self.waiting.get(key).is_some_and(|waiting| waiting.reason == Reason::StuckRevision);
+        let stays = is_stuck && matches!(track.state, State::Rolling | State::Failed);
+        if !(stays || self.pending.contains(key)) {
             self.waiting.remove(key);
         }
     }
@@ -307,8 +343,10 @@ impl Planner {
     /// What became of a write. Tells of a replacement that has begun.
     pub fn done(&mut self, intent: &Intent, outcome: Outcome, now: Timestamp) -> Option<Begun> {
         let target = intent.target();
+        self.decided.is_stale = true;
         let (key, _) = self.tracks.get_key_value(&target.key)?;
         let key = Arc::clone(key);
+        self.answered.insert(Arc::clone(&key));
         let track = self.tracks.get_mut(&key).filter(|track| track.uid == target.uid)?;
         let attempt = if intent.rolls() { track.attempt.take() } else { None };
         let on = Box::from(target.resource_version.as_str());

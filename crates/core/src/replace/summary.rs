@@ -13,8 +13,9 @@ use crate::world::WorkloadKey;
 const MOST_EXAMPLES: usize = 3;
 
 /// What somebody must do before what passes by itself, and the worst of it first.
-const WORST_FIRST: [Reason; 19] = [
+const WORST_FIRST: [Reason; 20] = [
     Reason::Halted,
+    Reason::StuckRevision,
     Reason::Flapping,
     Reason::Reverted,
     Reason::Conflict,
@@ -154,6 +155,7 @@ impl Planner {
     fn place(&self, key: &WorkloadKey, track: &Track) -> Place<'_> {
         match &track.state {
             _ if matches!(&track.write, Write::Taken { stamp: Some(_), .. }) => Place::Rolling,
+            State::Rolling | State::Failed if self.waiting.contains_key(key) => Place::Waiting(&self.waiting[key]),
             State::UpToDate => Place::UpToDate,
             State::Rolling => Place::Rolling,
             State::Failed => Place::Failed,

@@ -3,6 +3,7 @@
 //! Level, not edge: what counts is what is recorded on the object and what the content is now. What is remembered beside it
 //! only makes that exact: which pods were made of which content, and who changed a template.
 
+mod age;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,9 +24,14 @@ use crate::workload::PodFacts;
 use crate::workload::rollout::{Progress, Rollout};
 use crate::world::{ConfigId, Object, World};
 
+use age::{newest_pod, read_by_all};
 pub(super) use write::Write;
 
+/// What stands on a workload: its stamp and its baseline.
+pub(super) type Written = (Option<Box<str>>, Option<Box<str>>);
+
 /// What is remembered of a workload.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Track {
     pub uid: String,
     /// What its policies ask for.
@@ -69,7 +75,8 @@ pub(super) struct Track {
     pub state: State,
     /// Whose rollout the template's is: ours, somebody else's, or unknown to an operator that has just started.
     pub ours: Option<bool>,
-    /// How far it was at the last look.
+    /// How far it was at the last look. Once complete, it stays so until its pods are replaced again: a record alone makes
+    /// a Deployment look as if it were under way.
     pub progress: Progress,
     /// What must be written on the metadata, so that others know what the planner knows.
     pub record: Option<Wanted>,
@@ -86,14 +93,13 @@ pub(super) struct Track {
     /// The stamp and the baseline about which more is known than they say: until they are written anew, what is recorded
     /// is what is remembered.
     pub overruled: Option<Written>,
+    /// Whether something that its pods need was missing at the last look, and it counts as up to date all the same.
+    pub lacked: bool,
     /// Whether it reads other objects than at the last look.
     pub is_other: bool,
     /// Whether its waiting has been looked at since it is a long one.
     pub is_noted: bool,
 }
-
-/// The stamp and the baseline of a workload.
-type Written = (Option<Box<str>>, Option<Box<str>>);
 
 /// Where a workload stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,9 +137,6 @@ pub(super) struct View<'a> {
 
 /// How many managers are remembered that take back what was written.
 const MOST_MANAGERS: usize = 8;
-/// How long a kubelet goes on giving new pods what it knows of an object: where it does not watch, a minute
-/// (`GetObjectTTLFromNodeFunc` and `defaultTTL` of `pkg/kubelet/util/manager/cache_based_manager.go`).
-const KEPT_BY_KUBELETS: SignedDuration = SignedDuration::from_mins(1);
 /// How long a change waits before it is noted on the object since when it does.
 const NOTED_AFTER: SignedDuration = SignedDuration::from_secs(30);
 
@@ -179,6 +182,7 @@ impl Track {
             attempts: 0,
             adopts: false,
             overruled: None,
+            lacked: false,
             is_other: false,
             is_noted: false,
         }
@@ -208,9 +212,7 @@ impl Track {
 
     /// Whether it must be looked at though nothing was heard of it.
     pub(super) fn is_due(&self, now: Timestamp) -> bool {
-        matches!(self.write, Write::Taken { .. } | Write::Outdated { .. })
-            || self.timer().is_some_and(|timer| timer <= now)
-            || self.remembered().any(|time| time > now)
+        self.timer().is_some_and(|timer| timer <= now) || self.remembered().any(|time| time > now)
     }
 
     /// What it remembers by our own clock.
@@ -264,13 +266,13 @@ impl Track {
         self.cause = Some(cause);
         self.record = None;
         self.state = State::Rolling;
-        self.progress = Progress::UnderWay;
         self.leave_over(now);
     }
 
     /// What is older is being replaced.
     fn leave_over(&mut self, now: Timestamp) {
         self.ours = Some(true);
+        self.progress = Progress::UnderWay;
         self.foreign_since = None;
         if let Some(since) = self.differs_since {
             self.left_over = Some((since, self.changed.unwrap_or(now)));
@@ -298,6 +300,14 @@ impl Track {
             before = found.snapshot.clone();
             self.forget_change();
         }
+        if std::mem::take(&mut self.lacked)
+            && before.digest != found.snapshot.digest
+            && !view.world.pods_of(view.object).iter().any(|(_, pod)| pod.ready)
+        {
+            // Its first pods waited for what was missing, and start with what is there now.
+            before = found.snapshot.clone();
+            self.forget_change();
+        }
         if is_taken_back && self.current.as_ref().is_some_and(|last| last.digest != before.digest) {
             // Its pods read what was current, whatever the record says that it brought back.
             let since = view.rollout.writer.as_ref().map_or(view.now, |writer| writer.time.min(view.now));
@@ -312,7 +322,10 @@ impl Track {
             Recorded::Content(digest, _) if digest != before.digest => Some(written(view.rollout)),
             _ => None,
         };
-        self.progress = view.rollout.progress;
+        if self.progress != Progress::Complete {
+            self.progress = view.rollout.progress;
+        }
+        self.lacked = !found.missing.is_empty() && before.digest == found.snapshot.digest;
         self.recorded = Some(before);
         self.current = Some(found.snapshot.clone());
         self.want_record(view, by);
@@ -540,6 +553,8 @@ impl Track {
 
     /// Compares what stands on the metadata with what must stand there.
     fn want_record(&mut self, view: &View<'_>, by: Option<RecordedBy>) {
+        let is_long = self.seen.is_some_and(|(first, _)| view.now.duration_since(first) >= NOTED_AFTER);
+        self.is_noted = is_long;
         let (Some(recorded), rollout) = (&self.recorded, view.rollout) else { return };
         // Where pods may be older than what is recorded, nothing is said of them; nor where they read nothing that counts.
         if self.dependencies.is_empty() || self.trusted.as_ref() != Some(&self.template) {
@@ -548,8 +563,6 @@ impl Track {
         let stamp = rollout.stamp.as_deref();
         let is_stamped = by == Some(RecordedBy::Stamp) && stamp == Some(recorded.digest.to_string().as_str());
         let baseline = (!is_stamped).then(|| record::baseline(stamp, &recorded.digest));
-        let is_long = self.seen.is_some_and(|(first, _)| view.now.duration_since(first) >= NOTED_AFTER);
-        self.is_noted = is_long;
         let noted = read_differs_since(rollout, &recorded.digest);
         let differs_since = match (&self.state, self.differs_since) {
             (State::Pending(_), Some(since)) if is_long || noted.is_some() => {
@@ -566,26 +579,9 @@ impl Track {
     }
 }
 
-/// The stamp and the baseline of a workload.
+/// What stands on a workload now.
 fn written(rollout: &Rollout) -> Written {
     (rollout.stamp.clone(), rollout.baseline.clone())
-}
-
-/// From when on every new pod has read what was written then. Where nobody noted when it was written, that is now, or when
-/// the newest pod was made, should our clock be behind; and the kubelet may be behind as long as the operator was, but not
-/// for longer than it keeps anything.
-fn read_by_all(view: &View<'_>, written: Option<Timestamp>) -> Timestamp {
-    match written {
-        Some(written) => view.now.min(after(written, KEPT_BY_KUBELETS)).max(written),
-        None => {
-            newest_pod(view).and_then(|newest| Timestamp::from_second(newest).ok()).unwrap_or(view.now).max(view.now)
-        }
-    }
-}
-
-/// When the newest pod was made, in seconds.
-fn newest_pod(view: &View<'_>) -> Option<i64> {
-    view.world.pods_of(view.object).iter().map(|(_, pod)| pod.created).max()
 }
 
 /// Where nobody knows which of them changed.

@@ -27,6 +27,8 @@ pub enum Reason {
     OnDelete,
     /// Some of its pods are held back by a partition.
     Partitioned,
+    /// A pod of an older revision is not ready, and the controller of the StatefulSet waits for it for ever.
+    StuckRevision,
     /// Somebody else's rollout is under way.
     AnothersRollout,
     /// New pods could not start: something they need is not there.
@@ -49,7 +51,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Settling,
         Self::MinInterval,
         Self::Window,
@@ -60,6 +62,7 @@ impl Reason {
         Self::Paused,
         Self::OnDelete,
         Self::Partitioned,
+        Self::StuckRevision,
         Self::AnothersRollout,
         Self::MissingReference,
         Self::Unreadable,
@@ -84,6 +87,7 @@ impl Reason {
             Self::Paused => "Paused",
             Self::OnDelete => "OnDelete",
             Self::Partitioned => "Partitioned",
+            Self::StuckRevision => "StuckRevision",
             Self::AnothersRollout => "AnothersRollout",
             Self::MissingReference => "MissingReference",
             Self::Unreadable => "Unreadable",
@@ -108,6 +112,7 @@ impl Reason {
             Self::Halted
                 | Self::OnDelete
                 | Self::Partitioned
+                | Self::StuckRevision
                 | Self::Paused
                 | Self::MissingReference
                 | Self::Unreadable

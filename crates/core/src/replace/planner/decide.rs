@@ -29,6 +29,25 @@ const SECOND: SignedDuration = SignedDuration::from_secs(1);
 /// a second.
 const REST: SignedDuration = SignedDuration::from_micros(10);
 
+/// The last look at all that waits.
+#[derive(Debug, Default)]
+pub(in crate::replace) struct Decided {
+    at: Option<Timestamp>,
+    /// When time alone changes something of it.
+    next: Option<Timestamp>,
+    /// Whether anything might begin then.
+    acts: bool,
+    /// Whether something has happened since.
+    pub is_stale: bool,
+}
+
+impl Decided {
+    /// All is looked at at once.
+    pub(in crate::replace) fn again() -> Self {
+        Self { is_stale: true, ..Self::default() }
+    }
+}
+
 /// What all that wait share.
 struct Shared {
     budgets: Budgets,
@@ -42,13 +61,19 @@ impl Planner {
     /// Decides what of all that waits may begin.
     pub(super) fn decide(&mut self, world: &World, now: Timestamp, acts: bool, step: &mut Step) {
         let rest = REST.saturating_mul(i32::try_from(self.pending.len()).unwrap_or(i32::MAX));
-        let rests = self.decided.filter(|decided| now.duration_since(*decided).abs() < rest);
-        if let Some(decided) = rests {
-            soonest(&mut step.next, Some(after(decided, rest)));
-        } else {
-            self.decided = Some(now);
-            self.begin_what_may(world, now, acts, step);
+        let is_due = self.decided.next.is_some_and(|next| next <= now);
+        if self.decided.is_stale || is_due || self.decided.acts != acts {
+            // A clock that was set back makes nothing of the past.
+            let rests = self.decided.at.filter(|at| now.duration_since(*at).abs() < rest);
+            if let Some(at) = rests {
+                soonest(&mut step.next, Some(after(at, rest)));
+            } else {
+                let mut next = None;
+                self.begin_what_may(world, now, acts, step, &mut next);
+                self.decided = Decided { at: Some(now), next, acts, is_stale: false };
+            }
         }
+        soonest(&mut step.next, self.decided.next);
         for key in &self.rolling {
             let Some(track) = self.tracks.get(key) else { continue };
             soonest(&mut step.next, track.timer().filter(|timer| *timer > now));
@@ -79,7 +104,14 @@ impl Planner {
         self.waves.retain(|id, _| alive.contains(id));
     }
 
-    fn begin_what_may(&mut self, world: &World, now: Timestamp, acts: bool, step: &mut Step) {
+    fn begin_what_may(
+        &mut self,
+        world: &World,
+        now: Timestamp,
+        acts: bool,
+        step: &mut Step,
+        next: &mut Option<Timestamp>,
+    ) {
         let halted = self.halted(world);
         for wave in self.waves.values_mut() {
             wave.again(&self.pending);
@@ -93,7 +125,7 @@ impl Planner {
             let Some(rollout) = world.object(&key).and_then(|object| object.rollout.as_deref()) else { continue };
             match self.verdict(world, &key, rollout, &mut shared) {
                 Err(Some(waiting)) => {
-                    soonest(&mut step.next, waiting.until);
+                    soonest(next, waiting.until);
                     self.wait(key, waiting, now, acts, step);
                 }
                 Err(None) => {}
