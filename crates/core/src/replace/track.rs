@@ -3,6 +3,7 @@
 //! Level, not edge: what counts is what is recorded on the object and what the content is now. What is remembered beside it
 //! only makes that exact: which pods were made of which content, and who changed a template.
 
+mod age;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,7 +24,11 @@ use crate::workload::PodFacts;
 use crate::workload::rollout::{Progress, Rollout};
 use crate::world::{ConfigId, Object, World};
 
+use age::{newest_pod, read_by_all};
 pub(super) use write::Write;
+
+/// What stands on a workload: its stamp and its baseline.
+pub(super) type Written = (Option<Box<str>>, Option<Box<str>>);
 
 /// What is remembered of a workload.
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
@@ -70,7 +75,8 @@ pub(super) struct Track {
     pub state: State,
     /// Whose rollout the template's is: ours, somebody else's, or unknown to an operator that has just started.
     pub ours: Option<bool>,
-    /// How far it was at the last look.
+    /// How far it was at the last look. Once complete, it stays so until its pods are replaced again: a record alone makes
+    /// a Deployment look as if it were under way.
     pub progress: Progress,
     /// What must be written on the metadata, so that others know what the planner knows.
     pub record: Option<Wanted>,
@@ -94,9 +100,6 @@ pub(super) struct Track {
     /// Whether its waiting has been looked at since it is a long one.
     pub is_noted: bool,
 }
-
-/// The stamp and the baseline of a workload.
-type Written = (Option<Box<str>>, Option<Box<str>>);
 
 /// Where a workload stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,9 +137,6 @@ pub(super) struct View<'a> {
 
 /// How many managers are remembered that take back what was written.
 const MOST_MANAGERS: usize = 8;
-/// How long a kubelet goes on giving new pods what it knows of an object: where it does not watch, a minute
-/// (`GetObjectTTLFromNodeFunc` and `defaultTTL` of `pkg/kubelet/util/manager/cache_based_manager.go`).
-const KEPT_BY_KUBELETS: SignedDuration = SignedDuration::from_mins(1);
 /// How long a change waits before it is noted on the object since when it does.
 const NOTED_AFTER: SignedDuration = SignedDuration::from_secs(30);
 
@@ -266,13 +266,13 @@ impl Track {
         self.cause = Some(cause);
         self.record = None;
         self.state = State::Rolling;
-        self.progress = Progress::UnderWay;
         self.leave_over(now);
     }
 
     /// What is older is being replaced.
     fn leave_over(&mut self, now: Timestamp) {
         self.ours = Some(true);
+        self.progress = Progress::UnderWay;
         self.foreign_since = None;
         if let Some(since) = self.differs_since {
             self.left_over = Some((since, self.changed.unwrap_or(now)));
@@ -322,8 +322,10 @@ impl Track {
             Recorded::Content(digest, _) if digest != before.digest => Some(written(view.rollout)),
             _ => None,
         };
+        if self.progress != Progress::Complete {
+            self.progress = view.rollout.progress;
+        }
         self.lacked = !found.missing.is_empty() && before.digest == found.snapshot.digest;
-        self.progress = view.rollout.progress;
         self.recorded = Some(before);
         self.current = Some(found.snapshot.clone());
         self.want_record(view, by);
@@ -577,26 +579,9 @@ impl Track {
     }
 }
 
-/// The stamp and the baseline of a workload.
+/// What stands on a workload now.
 fn written(rollout: &Rollout) -> Written {
     (rollout.stamp.clone(), rollout.baseline.clone())
-}
-
-/// From when on every new pod has read what was written then. Where nobody noted when it was written, that is now, or when
-/// the newest pod was made, should our clock be behind; and the kubelet may be behind as long as the operator was, but not
-/// for longer than it keeps anything.
-fn read_by_all(view: &View<'_>, written: Option<Timestamp>) -> Timestamp {
-    match written {
-        Some(written) => view.now.min(after(written, KEPT_BY_KUBELETS)).max(written),
-        None => {
-            newest_pod(view).and_then(|newest| Timestamp::from_second(newest).ok()).unwrap_or(view.now).max(view.now)
-        }
-    }
-}
-
-/// When the newest pod was made, in seconds.
-fn newest_pod(view: &View<'_>) -> Option<i64> {
-    view.world.pods_of(view.object).iter().map(|(_, pod)| pod.created).max()
 }
 
 /// Where nobody knows which of them changed.

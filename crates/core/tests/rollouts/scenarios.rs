@@ -576,3 +576,18 @@ fn what_may_be_ours_takes_its_place_after_a_restart_and_waits_not_for_itself() {
     end(&mut model);
     assert_eq!(model.rolled.len(), 3);
 }
+
+#[test]
+fn a_record_of_ours_lets_nothing_pass_a_window() {
+    let windows = json!([{"type": "Allow", "schedule": "0 0 * * *", "duration": "10m"}]);
+    let mut model = deployments(1, &json!({"settle": "0s", "windows": windows}));
+    model.apply(&edit(2));
+    run(&mut model, 10);
+    model.apply(&Op::Pass { milliseconds: 700_000 });
+    model.apply(&edit(3));
+    run(&mut model, 60);
+    assert!(model.cluster.workloads["w0"].annotations.contains_key(DIFFERS_SINCE));
+    assert_eq!((model.rolled.len(), reason(&model, "w0")), (1, Some(Reason::Window)));
+    end(&mut model);
+    assert_eq!(model.rolled.len(), 2);
+}
