@@ -325,7 +325,10 @@ impl Track {
             before = found.snapshot.clone();
             self.forget_change();
         }
-        if is_taken_back && self.current.as_ref().is_some_and(|last| last.digest != before.digest) {
+        if is_taken_back
+            && !other_dependencies
+            && self.current.as_ref().is_some_and(|last| last.digest != before.digest)
+        {
             // Its pods read what was current, whatever the record says that it brought back.
             let since = view.rollout.writer.as_ref().map_or(view.now, |writer| writer.time.min(view.now));
             self.differs_since = self.differs_since.or(Some(since));
