@@ -370,7 +370,10 @@ impl Track {
         if is_foreign {
             self.foreign_since = Some(view.now);
             self.ours = Some(false);
-            if let Some((since, until)) = self.left_over.take() {
+            // A deploy that keeps the stamp brings nothing back.
+            if expected.1 != now.1
+                && let Some((since, until)) = self.left_over.take()
+            {
                 self.differs_since = Some(self.differs_since.map_or(since, |known| known.min(since)));
                 self.changed = Some(self.changed.map_or(until, |known| known.max(until)));
             }
