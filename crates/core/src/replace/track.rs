@@ -308,7 +308,10 @@ impl Track {
             before = found.snapshot.clone();
             self.forget_change();
         }
-        if is_taken_back && self.current.as_ref().is_some_and(|last| last.digest != before.digest) {
+        if is_taken_back
+            && !other_dependencies
+            && self.current.as_ref().is_some_and(|last| last.digest != before.digest)
+        {
             // Its pods read what was current, whatever the record says that it brought back.
             let since = view.rollout.writer.as_ref().map_or(view.now, |writer| writer.time.min(view.now));
             self.differs_since = self.differs_since.or(Some(since));
@@ -352,7 +355,10 @@ impl Track {
         if is_foreign {
             self.foreign_since = Some(view.now);
             self.ours = Some(false);
-            if let Some((since, until)) = self.left_over.take() {
+            // A deploy that keeps the stamp brings nothing back.
+            if expected.1 != now.1
+                && let Some((since, until)) = self.left_over.take()
+            {
                 self.differs_since = Some(self.differs_since.map_or(since, |known| known.min(since)));
                 self.changed = Some(self.changed.map_or(until, |known| known.max(until)));
             }
