@@ -449,6 +449,11 @@ impl World {
         asked_for.into_iter().filter(|kind| !self.seen.contains_key(kind)).collect()
     }
 
+    /// The kinds of which every object is known.
+    pub(crate) fn known_kinds(&self) -> impl Iterator<Item = &WorkloadKind> {
+        self.seen.iter().filter(|(_, seen)| **seen == Seen::All).map(|(kind, _)| kind)
+    }
+
     /// The kinds that cannot be watched, with the reason.
     pub fn unwatched(&self) -> impl Iterator<Item = (&WorkloadKind, &str)> {
         self.seen.iter().filter_map(|(kind, seen)| match seen {

@@ -15,6 +15,8 @@ use crate::world::WorkloadKey;
 pub(super) struct Budget {
     /// Those whose pods are being replaced.
     pub under_way: usize,
+    /// One of those that has failed: it takes its place until somebody corrects it.
+    pub failed: Option<String>,
     /// When the last of those that are available again was warm.
     pub warm: Option<Timestamp>,
 }
@@ -33,6 +35,21 @@ pub(super) struct Wave {
 }
 
 impl Budget {
+    /// What waits for others waits for somebody, where one of them has failed.
+    pub(super) fn named(&self, waiting: Waiting) -> Waiting {
+        match &self.failed {
+            Some(failed) if waiting.until.is_none() => {
+                let message = format!(
+                    "{}; {failed} was replaced and did not become available: correct what it reads, or it, or write \
+                     onFailure: Continue",
+                    waiting.message
+                );
+                Waiting::for_event(Reason::Halted, message)
+            }
+            _ => waiting,
+        }
+    }
+
     /// Whether one more may begin.
     pub(super) fn waits(
         &self,

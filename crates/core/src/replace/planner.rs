@@ -23,7 +23,7 @@ use super::waiting::{Reason, Waiting};
 use crate::policy::PolicyId;
 use crate::references::Dependency;
 use crate::references::digest::DigestKey;
-use crate::workload::Kind;
+use crate::workload::{Kind, WorkloadKind};
 use crate::world::{ConfigId, Known, Touched, WorkloadKey, World};
 pub(super) use decide::Decided;
 
@@ -65,6 +65,14 @@ pub enum Outcome {
     Failed(String),
 }
 
+/// A workload of which it is not known yet what counts.
+struct Deferred {
+    /// Whether it was made, or opted in, while somebody looked.
+    is_made: bool,
+    /// What must be read for that.
+    reads: BTreeSet<ConfigId>,
+}
+
 /// Plans which pods are replaced.
 #[derive(Default)]
 pub struct Planner {
@@ -89,8 +97,10 @@ pub struct Planner {
     answered: BTreeSet<Arc<WorkloadKey>>,
     /// When all that waits was last looked at.
     pub(super) decided: Decided,
-    /// Whether everything has been looked at once: what is new from then on was made while somebody looked.
-    has_seen_all: bool,
+    /// The kinds of which everything has been looked at once: what is new from then on was made while somebody looked.
+    seen: BTreeSet<WorkloadKind>,
+    /// Those whose first look waits for something to be read, and whether they were made while somebody looked.
+    deferred: BTreeMap<WorkloadKey, Deferred>,
 }
 
 impl Planner {
@@ -131,7 +141,7 @@ impl Planner {
             self.look_at(world, &key, now, &mut step);
             self.look_for_stuck_pods(world, &key, now, acts, &mut step);
         }
-        self.has_seen_all = true;
+        self.seen.extend(world.known_kinds().filter(|kind| !self.seen.contains(kind)).cloned().collect::<Vec<_>>());
         self.decide(world, now, acts, &mut step);
         step
     }
@@ -153,7 +163,7 @@ impl Planner {
                 rollout.and_then(|rollout| rollout.reloader.as_ref()).is_some_and(|reloader| reloader.has_patterns())
             };
             let is_in = |key: &&WorkloadKey| touched.names.iter().any(|(_, namespace)| *namespace == key.namespace);
-            let known = self.tracks.keys().map(|key| &**key).chain(self.unserved.keys());
+            let known = self.tracks.keys().map(|key| &**key).chain(self.unserved.keys()).chain(self.deferred.keys());
             due.extend(known.filter(is_in).filter(|key| has_patterns(key)).cloned());
         }
         // The event that tells of a write may have come before its answer.
@@ -189,6 +199,7 @@ impl Planner {
         let Some((object, rollout)) = object.and_then(|object| Some((object, object.rollout.as_deref()?))) else {
             self.forget(key, step);
             self.unserved.remove(key);
+            self.give_up(key, step);
             return;
         };
         if rollout.leaving {
@@ -196,8 +207,24 @@ impl Planner {
         }
         let (merged, dependencies, marked, held) = match served(world, key, object, rollout, &mut self.merged, now) {
             Served::Yes { merged, dependencies, marked, held } => (merged, dependencies, marked, held),
+            Served::NotYet(unread) => {
+                // Which of it counts is not known: what is half known would be taken for a change of what is read.
+                let before = self.deferred.remove(key);
+                let is_made = match &before {
+                    Some(before) => before.is_made,
+                    None => self.unserved.remove(key).is_some() || self.seen.contains(&key.kind),
+                };
+                for id in &unread {
+                    self.dependents.entry(id.clone()).or_default().insert(Arc::new(key.clone()));
+                }
+                step.wanted.extend(unread.iter().cloned());
+                let reads = before.into_iter().flat_map(|before| before.reads).chain(unread).collect();
+                self.deferred.insert(key.clone(), Deferred { is_made, reads });
+                return;
+            }
             Served::No(why) => {
                 self.forget(key, step);
+                self.give_up(key, step);
                 self.unserved.insert(key.clone(), why);
                 return;
             }
@@ -207,7 +234,11 @@ impl Planner {
         }
         // A new opt-in or a policy's edit is no change of what its pods read, nor is being made.
         let is_new = !self.tracks.contains_key(key);
-        let adopts = is_new && (self.unserved.remove(key).is_some() || self.has_seen_all);
+        let is_made = match self.deferred.remove(key) {
+            Some(deferred) => deferred.is_made,
+            None => self.unserved.remove(key).is_some() || self.seen.contains(&key.kind),
+        };
+        let adopts = is_new && is_made;
         let key = match self.tracks.get_key_value(key) {
             Some((key, _)) => Arc::clone(key),
             None => Arc::new(key.clone()),
@@ -228,8 +259,6 @@ impl Planner {
         track.marked = marked;
         track.adopts |= adopts;
         track.is_other |= is_other && !is_new;
-        let unread = track.marked.iter().filter(|id| matches!(world.contents().get(id), Known::Unknown));
-        step.wanted.extend(unread.cloned());
         match look(&track.dependencies, &key.namespace, world.contents(), digest_key) {
             Err(waiting) => {
                 if waiting.reason == Reason::NotReadYet {
@@ -327,6 +356,13 @@ impl Planner {
         }
     }
 
+    /// Nothing waits for a first look at it any more.
+    fn give_up(&mut self, key: &WorkloadKey, step: &mut Step) {
+        for id in self.deferred.remove(key).into_iter().flat_map(|deferred| deferred.reads) {
+            self.undepend(key, &id, step);
+        }
+    }
+
     fn forget(&mut self, key: &WorkloadKey, step: &mut Step) {
         let Some(track) = self.tracks.remove(key) else { return };
         for id in track.ids(&key.namespace) {
@@ -369,8 +405,8 @@ impl Planner {
                     self.told.remove(&key);
                     track.has_rolled(snapshot, cause.clone(), now);
                     begun = Some(Begun { key: target.key.clone(), uid: target.uid.clone(), cause, seen });
-                } else {
-                    track.record = None;
+                } else if let Some(record) = track.record.take() {
+                    track.taken_away.note(record, now);
                 }
             }
             // The event that says so is on its way.

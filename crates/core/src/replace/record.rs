@@ -39,6 +39,10 @@ pub(super) fn recorded(rollout: &Rollout, like: &Digest) -> Recorded {
     {
         // A baseline that cannot be compared makes the stamp beneath it no truer.
         return match comparable(digest, like) {
+            // One that says what the stamp says adds nothing to it.
+            Some(digest) if stamp.is_some_and(|stamp| stamp == digest.to_string()) => {
+                Recorded::Content(digest, RecordedBy::Stamp)
+            }
             Some(digest) => Recorded::Content(digest, RecordedBy::Baseline),
             None => Recorded::Nothing,
         };

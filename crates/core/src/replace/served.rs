@@ -24,6 +24,8 @@ pub(super) type MergedCache = HashMap<Vec<PolicyId>, Arc<Merged>>;
 pub(super) enum Served {
     /// It is not, and why, in words.
     No(String),
+    /// It is, and what of it counts depends on these, which must be read first, or on the names of all.
+    NotYet(Vec<ConfigId>),
     /// It is.
     Yes {
         merged: Arc<Merged>,
@@ -82,6 +84,12 @@ pub(super) fn served(
     if let Some(reloader) = reloader {
         let namespace = &key.namespace;
         marked.extend(all.iter().map(|dependency| id_of(dependency, namespace)));
+        let is_unread = |id: &&ConfigId| matches!(world.contents().get(id), Known::Unknown);
+        let unread: Vec<ConfigId> = marked.iter().filter(is_unread).cloned().collect();
+        let needs_names = reloader.has_patterns() && !world.contents().has_all_names();
+        if needs_names || !unread.is_empty() {
+            return Served::NotYet(unread);
+        }
         all = reloader.dependencies(&all, &InNamespace { world, namespace }, is_chosen);
         all.retain(|dependency| merged.kinds.contains(&dependency.kind));
     }

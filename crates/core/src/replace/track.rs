@@ -25,7 +25,7 @@ use crate::workload::rollout::{Progress, Rollout};
 use crate::world::{ConfigId, Object, World};
 
 use age::{newest_pod, read_by_all};
-pub(super) use write::Write;
+pub(super) use write::{TakenAway, Write};
 
 /// What stands on a workload: its stamp and its baseline.
 pub(super) type Written = (Option<Box<str>>, Option<Box<str>>);
@@ -80,6 +80,8 @@ pub(super) struct Track {
     pub progress: Progress,
     /// What must be written on the metadata, so that others know what the planner knows.
     pub record: Option<Wanted>,
+    /// How often somebody has taken away what was noted there.
+    pub taken_away: TakenAway,
     /// What its objects are, as far as they could be read.
     pub found: Option<Now>,
     /// What is being written, and why.
@@ -176,6 +178,7 @@ impl Track {
             },
             progress: rollout.progress,
             record: None,
+            taken_away: TakenAway::default(),
             found: None,
             attempt: None,
             tried: None,

@@ -73,6 +73,8 @@ pub enum Reading {
 pub struct Contents {
     known: BTreeMap<ConfigId, Reading>,
     names: BTreeMap<(ConfigKind, Box<str>), BTreeSet<Box<str>>>,
+    /// The kinds of which all names are known.
+    named: BTreeSet<ConfigKind>,
 }
 
 impl Contents {
@@ -106,6 +108,11 @@ impl Contents {
     /// Whether none is known by what it holds.
     pub fn is_empty(&self) -> bool {
         self.known.is_empty()
+    }
+
+    /// Whether the names of all are known.
+    pub fn has_all_names(&self) -> bool {
+        ConfigKind::ALL.iter().all(|kind| self.named.contains(kind))
     }
 
     /// Takes in a change of contents or names; of others nothing.
@@ -160,6 +167,7 @@ impl Contents {
     /// Takes in which there are of a kind, and no others.
     fn name_all(&mut self, kind: ConfigKind, all: Vec<ConfigKey>) {
         self.names.retain(|(other, _), _| *other != kind);
+        self.named.insert(kind);
         for ConfigKey { namespace, name } in all {
             self.names.entry((kind, namespace.into())).or_default().insert(name.into());
         }

@@ -16,7 +16,7 @@ use crate::replace::gates::Gate;
 use crate::replace::intent::{Intent, Target};
 use crate::replace::record;
 use crate::replace::settings::OnFailure;
-use crate::replace::track::{State, Track, Write};
+use crate::replace::track::{State, Track, Wanted, Write};
 use crate::replace::waiting::{Reason, Waiting};
 use crate::workload::rollout::Rollout;
 use crate::world::{ConfigId, ConfigKey, WorkloadKey, World};
@@ -186,7 +186,7 @@ impl Planner {
             // It does not wait for itself.
             budget.under_way = budget.under_way.saturating_sub(usize::from(self.rolling.contains(key)));
             if let Some(waiting) = budget.waits(id, replace.max_concurrent, replace.warmup, now) {
-                return Err(Some(waiting));
+                return Err(Some(budget.named(waiting)));
             }
             if replace.checkpoints.is_empty() {
                 continue;
@@ -198,7 +198,7 @@ impl Planner {
             let total = wave.begun.len().max(pending).max(wave.total);
             wave.total = total;
             if let Some(waiting) = wave.waits(id, &replace.checkpoints, (total, under_way), now) {
-                return Err(Some(waiting));
+                return Err(Some(budget.named(waiting)));
             }
         }
         Ok(cause)
@@ -269,6 +269,7 @@ impl Planner {
         // A clock that was set back must not stop them.
         self.records.retain(|at| now.duration_since(*at).abs() < SECOND);
         let mut waits = false;
+        let mut told = Vec::new();
         for key in &self.unrecorded {
             let Some(track) = self.tracks.get_mut(key) else { continue };
             let blocked = match &track.write {
@@ -280,33 +281,60 @@ impl Planner {
                 }
             };
             let rollout = world.object(key).and_then(|object| object.rollout.as_deref());
-            let (Some(rollout), Some(wanted), false) = (rollout, &track.record, blocked) else { continue };
+            let (Some(rollout), Some(wanted), false) = (rollout, track.record.clone(), blocked) else { continue };
+            if let Some(until) = track.taken_away.waits(&wanted, now) {
+                soonest(&mut step.next, Some(until));
+                continue;
+            }
             if self.records.len() >= RECORDS_A_SECOND {
                 waits = true;
                 break;
             }
             self.records.push_back(now);
-            let (baseline, sources) = (wanted.baseline.clone(), wanted.sources.clone());
-            let differs_since = wanted.differs_since.clone();
+            if track.taken_away.is_to_be_told() {
+                let manager = rollout.writer.as_ref().map_or("somebody", |writer| &*writer.manager);
+                let message = format!(
+                    "{manager} takes away what is noted in its annotation immutable.dev/config-baseline; it is written \
+                     less and less often, and without it a change while the operator is down is lost"
+                );
+                told.push((Arc::clone(key), Waiting::for_event(Reason::Reverted, message)));
+            }
             let target = target(world, key, track, rollout);
+            let Wanted { baseline, sources, differs_since } = wanted;
             step.intents.push(Intent::Record { target, baseline, sources, differs_since });
             track.write = Write::UnderWay;
         }
         if waits {
             soonest(&mut step.next, self.records.front().map(|first| after(*first, SECOND)));
         }
+        for (key, waiting) in told {
+            let waits_already = self.waiting.get(&key).cloned();
+            self.wait(Arc::clone(&key), waiting, now, true, step);
+            // It is told, and waits for nothing.
+            match waits_already {
+                Some(waiting) => drop(self.waiting.insert(key, waiting)),
+                None => drop(self.waiting.remove(&key)),
+            }
+        }
     }
 
     fn budgets(&self, now: Timestamp) -> Budgets {
         let mut budgets = Budgets::new();
-        // One that failed still takes its place.
         for key in self.rolling.union(&self.failed) {
             let Some(track) = self.tracks.get(key) else { continue };
+            // One that failed takes its place all the same, unless the others go on whatever becomes of it.
+            let has_failed = track.state == State::Failed;
+            if has_failed && track.merged.on_failure == OnFailure::Continue {
+                continue;
+            }
             for id in &track.merged.policies {
                 let budget: &mut Budget = budgets.entry(id.clone()).or_default();
                 match track.warm(now) {
                     Some(warm) => budget.warm = budget.warm.max(Some(warm)),
                     None => budget.under_way += 1,
+                }
+                if has_failed && budget.failed.is_none() {
+                    budget.failed = Some(key.to_string());
                 }
             }
         }
