@@ -55,6 +55,8 @@ const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/name
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
 /// Events that come together are handled together.
 const SETTLE: Duration = Duration::from_millis(20);
+/// How long kinds that cannot be listed at the start are waited for, before pods are replaced without knowing of them.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// The same for what becomes of rollouts; what is read of ConfigMaps and Secrets is looked at at once.
 const ROLLING_SETTLE: Duration = Duration::from_millis(5);
 
@@ -160,6 +162,7 @@ async fn work(
     let mut telling_due = due;
     // So are rollouts, which wait for nothing.
     let mut rolling_due = due;
+    let started = due;
     loop {
         tokio::select! {
             event = events.next() => {
@@ -185,7 +188,11 @@ async fn work(
                 }
             }
             () = tokio::time::sleep_until(rolling_due) => {
-                let is_complete = cluster.is_complete() && cluster.world.missing(workloads.kinds()).is_empty();
+                // Where Pods are not known, nobody can say what they were started with; rights may come a moment later.
+                let lacks_built_in = cluster.world.unwatched().any(|(kind, _)| kind.built_in().is_some());
+                let is_complete = cluster.is_complete()
+                    && cluster.world.missing(workloads.kinds()).is_empty()
+                    && (!lacks_built_in || started.elapsed() >= PATIENCE);
                 let next = rollouts.step(&mut cluster, is_complete, leads(&is_leading));
                 rolling_due = tokio::time::Instant::now() + next;
             }

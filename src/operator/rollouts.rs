@@ -256,6 +256,9 @@ impl Rollouts {
         }
         self.queue.extend(step.intents);
         self.begin();
+        for (key, why) in step.dropped {
+            tracing::warn!(workload = %key, %why, "its pods read what was before, and are not replaced");
+        }
         for held in step.held {
             self.metrics.rollout_suppressed(held.waiting.reason);
             self.teller.held(&held, cluster.world.contents());

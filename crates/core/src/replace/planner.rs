@@ -46,6 +46,8 @@ pub struct Step {
     pub unwanted: Vec<ConfigId>,
     /// Those that begin to wait for more than a moment.
     pub held: Vec<Held>,
+    /// Those whose pods were to be replaced and are not any more, since they are no longer served, and why.
+    pub dropped: Vec<(WorkloadKey, String)>,
     /// When to look again if nothing happens.
     pub next: Option<Timestamp>,
 }
@@ -223,6 +225,9 @@ impl Planner {
                 return;
             }
             Served::No(why) => {
+                if self.tracks.get(key).is_some_and(|track| matches!(track.state, State::Pending(_))) {
+                    step.dropped.push((key.clone(), why.clone()));
+                }
                 self.forget(key, step);
                 self.give_up(key, step);
                 self.unserved.insert(key.clone(), why);
