@@ -16,6 +16,7 @@ mod holds;
 mod keys;
 mod opting;
 mod others;
+mod pace;
 mod references;
 mod refused;
 mod reloader;

@@ -71,9 +71,9 @@ impl Budget {
 }
 
 impl Wave {
-    /// Takes in which workloads wait: those that wait again have not been replaced for what is current.
-    pub(super) fn again(&mut self, waiting: &BTreeSet<Arc<WorkloadKey>>) {
-        self.begun.retain(|key| !waiting.contains(key));
+    /// Takes in which workloads wait again: they have not been replaced for what is current.
+    pub(super) fn again(&mut self, waits: impl Fn(&Arc<WorkloadKey>) -> bool) {
+        self.begun.retain(|key| !waits(key));
     }
 
     /// Whether the policy pauses here; `total` counts the workloads of the wave, `under_way` those of them that are not

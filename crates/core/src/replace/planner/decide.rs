@@ -113,8 +113,13 @@ impl Planner {
         next: &mut Option<Timestamp>,
     ) {
         let halted = self.halted(world);
+        // What is handed out is pending until it is answered.
+        let waits_again = |key: &Arc<WorkloadKey>| {
+            let is_handed_out = |track: &Track| matches!(track.write, Write::UnderWay | Write::Taken { .. });
+            self.pending.contains(key) && !self.tracks.get(key).is_some_and(is_handed_out)
+        };
         for wave in self.waves.values_mut() {
-            wave.again(&self.pending);
+            wave.again(waits_again);
         }
         let mut shared = Shared { budgets: self.budgets(now), halted, pending: OnceCell::new(), now };
         // Who has waited longest comes first.
