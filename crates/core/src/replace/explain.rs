@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::cause::Cause;
 use super::merge::Merged;
 use super::planner::{Decided, Planner};
-use super::record::{MOST_SOURCES, Recorded, RecordedBy, recorded};
+use super::record::{Recorded, RecordedBy, recorded};
 use super::snapshot::id_of;
 use super::track::{State, Track, Write};
 use super::waiting::Waiting;
@@ -281,7 +281,7 @@ fn comparison(track: &Track, dependency: &Dependency) -> Comparison {
     }
     let name = (dependency.kind, dependency.name.clone());
     // Of what was recorded by somebody who is gone not every object may be named.
-    let is_named = before.parts.contains_key(&name) || (1..MOST_SOURCES).contains(&before.parts.len());
+    let is_named = before.parts.contains_key(&name) || !(before.parts.is_empty() || before.is_cut);
     if !is_named || !found.snapshot.parts.contains_key(&name) {
         return Comparison::Unknown;
     }

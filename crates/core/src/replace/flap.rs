@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use jiff::{SignedDuration, Timestamp};
 
 use super::after;
+use super::waiting::{Reason, Waiting};
+use crate::world::ConfigId;
 
 /// How many changes are remembered.
 const REMEMBERED: usize = 1024;
@@ -22,6 +24,10 @@ const TOO_MANY_AT_ONCE: usize = 1000;
 const CALM: SignedDuration = SignedDuration::from_secs(30);
 /// The same where two write: people do not edit like that, programs fight.
 const CALM_AFTER_FIGHT: SignedDuration = SignedDuration::from_mins(5);
+/// Whoever writes, it is calm after this.
+const LONGEST_CALM: SignedDuration = CALM_AFTER_FIGHT;
+/// How many writers a message names.
+const MOST_NAMED: usize = 5;
 
 /// The latest changes of one object.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -49,6 +55,24 @@ pub(super) struct Flapping {
     pub writers: BTreeSet<Box<str>>,
 }
 
+impl Flapping {
+    /// What the workloads wait for that read this object.
+    pub(super) fn waiting(&self, object: &ConfigId) -> Waiting {
+        let mut writers: Vec<&str> = self.writers.iter().take(MOST_NAMED).map(|writer| &**writer).collect();
+        if self.writers.len() > MOST_NAMED {
+            writers.push("others");
+        }
+        let what = if self.is_fight { "is fought over by" } else { "was written by" };
+        let message = format!(
+            "{object} changed {} times lately and {what} {}; it goes on when it is calm until {}",
+            self.changes,
+            writers.join(" and "),
+            self.until
+        );
+        Waiting::until(Reason::Flapping, self.until, message)
+    }
+}
+
 impl Changes {
     /// Takes in what the object holds now.
     pub(super) fn push(&mut self, at: Timestamp, content: u64, writer: Option<&str>) {
@@ -63,10 +87,11 @@ impl Changes {
 
     /// Whether it changes too often to be followed, by a workload that is replaced at once or not.
     pub(super) fn flapping(&self, now: Timestamp, at_once: bool) -> Option<Flapping> {
-        if self.latest.len() <= FIGHT {
+        let last = self.latest.back()?.at;
+        // A clock that was set back makes nothing of the past. Most are calm: that is seen without counting.
+        if self.latest.len() <= FIGHT || now.duration_since(last).abs() >= LONGEST_CALM {
             return None;
         }
-        // A clock that was set back makes nothing of the past.
         let lately = |change: &&Change| now.duration_since(change.at).abs() < LOOKED_BACK;
         let mut writers: BTreeMap<&str, usize> = BTreeMap::new();
         let mut changes = 0;
@@ -78,7 +103,7 @@ impl Changes {
         if !is_fight && changes <= if at_once { TOO_MANY_AT_ONCE } else { TOO_MANY } {
             return None;
         }
-        let (last, calm) = (self.latest.back()?.at, if is_fight { CALM_AFTER_FIGHT } else { CALM });
+        let calm = if is_fight { CALM_AFTER_FIGHT } else { CALM };
         let until = after(last, calm);
         let writers = writers.into_keys().map(Box::from).collect();
         (now.duration_since(last).abs() < calm).then_some(Flapping { until, changes, is_fight, writers })
@@ -95,6 +120,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::rules::ConfigKind;
+    use crate::world::ConfigKey;
 
     fn second(second: i64) -> Timestamp {
         Timestamp::from_second(1_000_000 + second).unwrap()
@@ -137,6 +164,24 @@ mod tests {
         assert!(changes.flapping(second(10) + CALM, true).is_some());
         assert_eq!(changes.flapping(second(10) + CALM_AFTER_FIGHT, true), None);
         assert!(changes.is_forgotten(second(2000)));
+    }
+
+    #[test]
+    fn a_message_names_a_few_of_many_writers() {
+        let mut changes = Changes::default();
+        for edit in 0..100 {
+            changes.push(second(edit), edit.unsigned_abs(), Some(&format!("writer-{edit:02}")));
+        }
+        let key = ConfigKey { namespace: "shop".to_owned(), name: "app".to_owned() };
+        let object = ConfigId { kind: ConfigKind::ConfigMap, key };
+        let waiting = changes.flapping(second(100), false).unwrap().waiting(&object);
+        let writers = "writer-00 and writer-01 and writer-02 and writer-03 and writer-04 and others";
+        assert!(
+            waiting
+                .message
+                .contains(&format!("ConfigMap shop/app changed 100 times lately and was written by {writers};"))
+        );
+        assert_eq!((waiting.reason, waiting.until), (Reason::Flapping, Some(second(99) + CALM)));
     }
 
     #[test]

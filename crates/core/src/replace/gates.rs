@@ -1,9 +1,13 @@
 //! What holds up a workload whose pods are to be replaced, but for what it shares with others.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::after;
-use super::flap::Flapping;
+use super::merge::Merged;
 use super::snapshot::Now;
 use super::track::{Track, Write};
 use super::waiting::{Reason, Waiting};
@@ -20,9 +24,12 @@ pub(super) struct Gate<'a> {
     pub track: &'a Track,
     pub rollout: &'a Rollout,
     pub found: &'a Now,
-    pub flapping: Option<(String, Flapping)>,
+    /// What it waits for where an object that it reads changes again and again.
+    pub flapping: Option<Waiting>,
     /// Whether a replacement of the operator's own is not done: what is newer must not wait for it.
     pub supersedes: bool,
+    /// What is known of windows at this moment.
+    pub windows: &'a AskedWindows,
     pub now: Timestamp,
 }
 
@@ -34,7 +41,7 @@ impl Gate<'_> {
             .or_else(|| self.missing())
             .or_else(|| self.reverted())
             .or_else(|| self.anothers())
-            .or_else(|| self.flaps())
+            .or_else(|| self.flapping.clone())
             .or_else(|| self.settles())
             .or_else(|| self.interval())
             .or_else(|| self.window())
@@ -103,19 +110,6 @@ impl Gate<'_> {
         })
     }
 
-    fn flaps(&self) -> Option<Waiting> {
-        let (object, flapping) = self.flapping.as_ref()?;
-        let writers: Vec<&str> = flapping.writers.iter().map(|writer| &**writer).collect();
-        let what = if flapping.is_fight { "is fought over by" } else { "was written by" };
-        let message = format!(
-            "{object} changed {} times lately and {what} {}; it goes on when it is calm until {}",
-            flapping.changes,
-            writers.join(" and "),
-            flapping.until
-        );
-        Some(Waiting::until(Reason::Flapping, flapping.until, message))
-    }
-
     fn settles(&self) -> Option<Waiting> {
         let settle = self.track.merged.settle;
         let (first, last) = self.track.seen?;
@@ -136,19 +130,75 @@ impl Gate<'_> {
         if self.supersedes {
             return None;
         }
-        // Whether it is open is known sooner than until when it is not.
-        if self.track.merged.windows.is_open(self.now) {
-            return None;
+        self.windows.waits(&self.track.merged, self.now)
+    }
+}
+
+/// What windows hold up at one moment. Thousands may wait under the windows of one set of policies, and those that are never
+/// open take long to look at: each set is asked once.
+#[derive(Default)]
+pub(super) struct AskedWindows(RefCell<BTreeMap<*const Merged, Option<Waiting>>>);
+
+impl AskedWindows {
+    /// What the workloads of a set of policies wait for. The set must live as long as this, and the moment be the same one.
+    fn waits(&self, merged: &Arc<Merged>, now: Timestamp) -> Option<Waiting> {
+        let mut asked = self.0.borrow_mut();
+        asked.entry(Arc::as_ptr(merged)).or_insert_with(|| ask(merged, now)).clone()
+    }
+}
+
+fn ask(merged: &Merged, now: Timestamp) -> Option<Waiting> {
+    // Whether it is open is known sooner than until when it is not.
+    if merged.windows.is_open(now) {
+        return None;
+    }
+    match merged.windows.state(now) {
+        WindowState::Open { .. } => None,
+        WindowState::Closed { next: Some(next) } => {
+            Some(Waiting::until(Reason::Window, next, format!("the next window opens at {next}")))
         }
-        match self.track.merged.windows.state(self.now) {
-            WindowState::Open { .. } => None,
-            WindowState::Closed { next: Some(next) } => {
-                Some(Waiting::until(Reason::Window, next, format!("the next window opens at {next}")))
-            }
-            WindowState::Closed { next: None } => {
-                let conflict = self.track.merged.conflict(self.now).map(|conflict| conflict.to_string());
-                Some(Waiting::for_event(Reason::Conflict, conflict.unwrap_or_default()))
-            }
+        WindowState::Closed { next: None } => {
+            let conflict = merged.conflict(now).map(|conflict| conflict.to_string());
+            Some(Waiting::for_event(Reason::Conflict, conflict.unwrap_or_default()))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::policy::PolicyId;
+    use crate::replace::ReplaceSettings;
+    use crate::replace::merge::merge;
+
+    fn merged(windows: &serde_json::Value) -> Arc<Merged> {
+        let settings: ReplaceSettings = serde_json::from_value(serde_json::json!({"windows": windows})).unwrap();
+        let replace = settings.validate().unwrap();
+        let id = PolicyId { namespace: None, name: "nightly".to_owned() };
+        Arc::new(merge([(&id, &replace)].into_iter()))
+    }
+
+    #[test]
+    fn each_set_of_policies_is_asked_once_for_its_windows() {
+        let now: Timestamp = "2026-01-05T10:00:00Z".parse().unwrap();
+        let nightly = merged(&serde_json::json!([{"type": "Allow", "schedule": "0 22 * * *", "duration": "4h"}]));
+        let always = merged(&serde_json::json!([]));
+        let never = merged(&serde_json::json!([{"type": "Deny", "schedule": "0 * * * *", "duration": "1h"}]));
+        let asked = AskedWindows::default();
+        for _ in 0..3 {
+            let waiting = asked.waits(&nightly, now).unwrap();
+            assert_eq!((waiting.reason, waiting.until), (Reason::Window, "2026-01-05T22:00:00Z".parse().ok()));
+            assert_eq!(asked.waits(&always, now), None);
+            let waiting = asked.waits(&never, now).unwrap();
+            assert_eq!((waiting.reason, waiting.until), (Reason::Conflict, None));
+            assert!(waiting.message.contains("never open within 400 days"), "{}", waiting.message);
+        }
+        assert_eq!(asked.0.borrow().len(), 3);
+        // What is known is not asked again, whatever the time.
+        let at_night = "2026-01-05T23:00:00Z".parse().unwrap();
+        assert!(asked.waits(&nightly, at_night).is_some());
+        assert_eq!(AskedWindows::default().waits(&nightly, at_night), None);
     }
 }

@@ -8,9 +8,15 @@ use jiff::Timestamp;
 use crate::references::digest::Digest;
 use crate::rules::ConfigKind;
 use crate::workload::Rollout;
+use crate::workload::rollout::KEPT_BYTES;
 
 /// How many objects `immutable.dev/config-sources` names: it is copied to every ReplicaSet.
-pub(super) const MOST_SOURCES: usize = 32;
+const MOST_SOURCES: usize = 32;
+/// How many bytes it has at most. What is read back is cut at [`KEPT_BYTES`], which it must stay below.
+const MOST_BYTES: usize = 4096;
+const _: () = assert!(MOST_BYTES < KEPT_BYTES);
+/// Its last part where it does not name every object.
+const CUT: &str = "…";
 
 /// Where a record comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,19 +89,31 @@ pub(super) struct Sources {
     pub(super) of: String,
     /// The short digest of each object.
     pub(super) objects: BTreeMap<(ConfigKind, String), String>,
+    /// Whether these are not all.
+    pub(super) is_cut: bool,
 }
 
 impl Sources {
-    /// `DIGEST ConfigMap/app=1a2b3c4d Secret/db=…`
+    /// `DIGEST ConfigMap/app=1a2b3c4d Secret/db=5e6f7a8b`, and ` …` behind it where these are not all.
     pub(super) fn write(&self) -> String {
         let mut text = self.of.clone();
+        let mut is_cut = self.is_cut || self.objects.len() > MOST_SOURCES;
         for ((kind, name), short) in self.objects.iter().take(MOST_SOURCES) {
-            let _ = write!(text, " {}/{name}={short}", kind.name());
+            let part = format!(" {}/{name}={short}", kind.name());
+            if text.len() + part.len() + 1 + CUT.len() > MOST_BYTES {
+                is_cut = true;
+                break;
+            }
+            text.push_str(&part);
+        }
+        if is_cut {
+            let _ = write!(text, " {CUT}");
         }
         text
     }
 
-    /// Reads what was written; none where it is something else.
+    /// Reads what was written; none where it is something else. What is left out because it cannot be read, or is beyond
+    /// what is ever written, is missing like what was cut.
     pub(super) fn read(text: &str) -> Option<Self> {
         let mut parts = text.split(' ');
         let of = parts.next().filter(|of| !of.is_empty())?.to_owned();
@@ -105,7 +123,17 @@ impl Sources {
             let kind = [ConfigKind::ConfigMap, ConfigKind::Secret].into_iter().find(|known| known.name() == kind)?;
             Some(((kind, name.to_owned()), short.to_owned()))
         };
-        Some(Self { of, objects: parts.take(MOST_SOURCES).filter_map(object).collect() })
+        let (mut objects, mut is_cut) = (BTreeMap::new(), false);
+        for part in parts {
+            match object(part) {
+                Some((name, short)) if objects.len() < MOST_SOURCES => drop(objects.insert(name, short)),
+                _ => {
+                    is_cut = true;
+                    break;
+                }
+            }
+        }
+        Some(Self { of, objects, is_cut })
     }
 }
 

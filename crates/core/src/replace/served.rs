@@ -104,10 +104,8 @@ pub(super) fn served(
     });
     // Windows that are never open are found where it is asked whether one is.
     let conflict = || {
-        merged
-            .conflict(now)
-            .filter(|_| merged.kinds.is_empty())
-            .map(|conflict| Waiting::for_event(Reason::Conflict, conflict.to_string()))
+        let conflict = if merged.kinds.is_empty() { merged.conflict(now) } else { None };
+        conflict.map(|conflict| Waiting::for_event(Reason::Conflict, conflict.to_string()))
     };
     let held = suspended.or_else(conflict);
     Served::Yes { merged, dependencies: all, marked, held }

@@ -28,7 +28,8 @@ pub enum OnConfigChange {
 /// What a replacement that fails does to those that come after it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum OnFailure {
-    /// No other workload of the policy is replaced until the failed one is available again.
+    /// Other workloads whose pods are to be replaced for a change of the same object are not touched, until the failed one
+    /// is available again or the object is changed once more. What else changes is replaced all the same.
     #[default]
     Halt,
     /// The others are replaced all the same.
@@ -76,7 +77,8 @@ pub struct ReplaceSettings {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), extend("x-kubernetes-validations" = ascending()))]
     pub checkpoints: Vec<CheckpointSettings>,
-    /// What a replacement that fails does to those that come after it.
+    /// What a replacement that fails its progress deadline does to others. Halt: the other workloads of the same change are
+    /// not touched until it is available again, or what they read is changed once more. Continue: they are replaced.
     pub on_failure: OnFailure,
     /// After what time without success a replacement counts as failed, 1s to 24h, for kinds that have no such field of
     /// their own; absent means 10m.

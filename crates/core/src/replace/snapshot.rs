@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::cause::{Cause, ChangedObject};
-use super::record::{MOST_SOURCES, Sources};
+use super::record::Sources;
 use super::waiting::{Reason, Waiting};
 use crate::references::Dependency;
 use crate::references::digest::{ConfigContent, Digest, DigestKey, State, digest, missing, short};
@@ -19,6 +19,8 @@ pub(super) struct Snapshot {
     pub digest: Digest,
     /// Each object; none where it is not known any more what each came to.
     pub parts: BTreeMap<(ConfigKind, Box<str>), Part>,
+    /// Whether these are not all: of what was recorded by somebody who is gone not every object may be named.
+    pub is_cut: bool,
 }
 
 /// What one object came to.
@@ -92,7 +94,7 @@ pub(super) fn look(
         }
         states.push((dependency, state));
     }
-    let snapshot = Snapshot { digest: digest(key, &states), parts };
+    let snapshot = Snapshot { digest: digest(key, &states), parts, is_cut: false };
     Ok(Now { snapshot, missing: missing(&states), written })
 }
 
@@ -100,11 +102,12 @@ impl Snapshot {
     /// What is known of content that was recorded by somebody who is gone.
     pub(super) fn recorded(digest: Digest, sources: Option<Sources>) -> Self {
         let sources = sources.filter(|sources| sources.of == digest.to_string());
+        let is_cut = sources.as_ref().is_some_and(|sources| sources.is_cut);
         let parts = sources.into_iter().flat_map(|sources| sources.objects);
         let part = |((kind, name), short): ((ConfigKind, String), String)| {
             ((kind, name.into_boxed_str()), Part { short: short.into(), content: None })
         };
-        Self { digest, parts: parts.map(part).collect() }
+        Self { digest, parts: parts.map(part).collect(), is_cut }
     }
 
     /// What stands in `immutable.dev/config-sources`.
@@ -113,6 +116,7 @@ impl Snapshot {
         Sources {
             of: self.digest.to_string(),
             objects: objects.map(|((kind, name), part)| ((*kind, name.to_string()), part.short.to_string())).collect(),
+            is_cut: self.is_cut,
         }
     }
 
@@ -122,9 +126,7 @@ impl Snapshot {
         if self.digest == digest(key, &[]) {
             return true;
         }
-        // Of what was recorded by somebody who is gone not every object may be named.
-        let is_known = self.parts.values().all(|part| part.content.is_some()) || self.parts.len() < MOST_SOURCES;
-        if self.parts.is_empty() || !is_known {
+        if self.parts.is_empty() || self.is_cut {
             return false;
         }
         dependencies.iter().all(|dependency| {

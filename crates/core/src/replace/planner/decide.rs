@@ -11,8 +11,7 @@ use crate::policy::PolicyId;
 use crate::replace::after;
 use crate::replace::budget::{Budget, Budgets};
 use crate::replace::cause::Cause;
-use crate::replace::flap::Flapping;
-use crate::replace::gates::Gate;
+use crate::replace::gates::{AskedWindows, Gate};
 use crate::replace::intent::{Intent, Target};
 use crate::replace::record;
 use crate::replace::settings::OnFailure;
@@ -54,6 +53,10 @@ struct Shared {
     halted: BTreeMap<ConfigId, String>,
     /// How many of each policy wait, counted when it is asked for.
     pending: OnceCell<BTreeMap<PolicyId, usize>>,
+    /// What is known of windows.
+    windows: AskedWindows,
+    /// What those wait for that read an object, replaced at once or not.
+    flapping: BTreeMap<(ConfigId, bool), Option<Waiting>>,
     now: Timestamp,
 }
 
@@ -121,7 +124,14 @@ impl Planner {
         for wave in self.waves.values_mut() {
             wave.again(waits_again);
         }
-        let mut shared = Shared { budgets: self.budgets(now), halted, pending: OnceCell::new(), now };
+        let mut shared = Shared {
+            budgets: self.budgets(now),
+            halted,
+            pending: OnceCell::new(),
+            windows: AskedWindows::default(),
+            flapping: BTreeMap::new(),
+            now,
+        };
         // Who has waited longest comes first.
         let since = |key: &Arc<WorkloadKey>| self.tracks.get(key).and_then(|track| track.differs_since);
         let mut order: Vec<_> = self.pending.iter().map(|key| (since(key), Arc::clone(key))).collect();
@@ -166,8 +176,8 @@ impl Planner {
             return Err(Some(held.clone()));
         }
         let supersedes = track.is_ours_and_not_done();
-        let flapping = self.flapping(key, track, &cause, now);
-        let gate = Gate { track, rollout, found, flapping, supersedes, now };
+        let flapping = self.flapping(key, track, &cause, shared);
+        let gate = Gate { track, rollout, found, flapping, supersedes, windows: &shared.windows, now };
         if let Some(waiting) = gate.first() {
             return Err(Some(waiting));
         }
@@ -221,11 +231,12 @@ impl Planner {
         counts
     }
 
-    fn flapping(&self, key: &WorkloadKey, track: &Track, cause: &Cause, now: Timestamp) -> Option<(String, Flapping)> {
-        let at_once = track.merged.min_interval.is_zero();
+    fn flapping(&self, key: &WorkloadKey, track: &Track, cause: &Cause, shared: &mut Shared) -> Option<Waiting> {
+        let (at_once, now) = (track.merged.min_interval.is_zero(), shared.now);
         ids(cause, &key.namespace).find_map(|id| {
-            let flapping = self.changes.get(&id)?.flapping(now, at_once)?;
-            Some((id.to_string(), flapping))
+            let changes = self.changes.get(&id)?;
+            let ask = || changes.flapping(now, at_once).map(|flapping| flapping.waiting(&id));
+            shared.flapping.entry((id.clone(), at_once)).or_insert_with(ask).clone()
         })
     }
 

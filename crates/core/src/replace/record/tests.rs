@@ -4,6 +4,8 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::references::digest::DigestKey;
+use crate::replace::snapshot::Snapshot;
 use crate::workload::{Kind, WorkloadKind};
 
 const ONE: &str = "1-0a0b0c0d-00000000000000000000000000000001";
@@ -83,14 +85,56 @@ fn what_was_recorded_of_a_template_before_is_that_of_the_sources_first() {
 #[test]
 fn sources_are_read_back_as_far_as_they_are_written() {
     let name = |index: usize| (ConfigKind::Secret, format!("db.{index}"));
-    let all =
-        Sources { of: ONE.to_owned(), objects: (0..100).map(|index| (name(index), format!("{index:08x}"))).collect() };
+    let all = Sources {
+        of: ONE.to_owned(),
+        objects: (0..100).map(|index| (name(index), format!("{index:08x}"))).collect(),
+        is_cut: false,
+    };
     let read = Sources::read(&all.write()).unwrap();
     assert_eq!(read.of, ONE);
     assert_eq!(read.objects.len(), MOST_SOURCES);
     assert!(read.objects.iter().all(|(name, short)| all.objects[name] == *short));
+    assert!(read.is_cut);
+    // Whoever writes again what was read makes it no more complete.
+    assert_eq!(Sources::read(&read.write()), Some(read));
     let few = Sources { objects: all.objects.into_iter().take(MOST_SOURCES).collect(), ..all };
     assert_eq!(Sources::read(&few.write()), Some(few));
+}
+
+#[test]
+fn sources_with_long_names_are_cut_and_say_so() {
+    let name = |index: usize| (ConfigKind::ConfigMap, format!("{index:02}{}", "n".repeat(251)));
+    let objects = (0..MOST_SOURCES).map(|index| (name(index), format!("{index:08x}"))).collect();
+    let all = Sources { of: ONE.to_owned(), objects, is_cut: false };
+    let written = all.write();
+    assert!(written.len() <= MOST_BYTES && written.ends_with(" …"), "{}", written.len());
+    // It is read as it is kept.
+    let rollout = rollout(None, &[("immutable.dev/config-sources", &written)]);
+    let read = rollout.sources.as_deref().and_then(Sources::read).unwrap();
+    assert!(read.is_cut && (10..MOST_SOURCES).contains(&read.objects.len()), "{}", read.objects.len());
+    let named = Snapshot::recorded(digest_of(ONE), Some(read));
+    assert!(named.is_cut && named.sources().write().ends_with(" …"));
+}
+
+#[test]
+fn sources_that_cannot_be_read_whole_are_not_all() {
+    for text in ["ConfigMap/app=12345678 nonsense", "ConfigMap/app=12345678 Secret/d", "ConfigMap/app=12345678 …"] {
+        let read = Sources::read(&format!("{ONE} {text}")).unwrap();
+        assert!(read.is_cut && read.objects.len() == 1, "{text}");
+    }
+    assert!(!Sources::read(&format!("{ONE} ConfigMap/app=12345678")).unwrap().is_cut);
+    assert!(!Sources::read(ONE).unwrap().is_cut);
+}
+
+#[test]
+fn a_cut_record_agrees_with_nothing() {
+    let key = DigestKey::from_bytes(&[7; 32]).unwrap();
+    let (of, now) = (digest_of(ONE), digest_of(OTHER));
+    let read = |text: &str| Snapshot::recorded(of.clone(), Sources::read(&format!("{ONE} {text}")));
+    let whole = read("ConfigMap/app=12345678");
+    assert!(whole.agrees_with(&Snapshot { digest: now.clone(), ..whole.clone() }, &[], &key));
+    let cut = read("ConfigMap/app=12345678 …");
+    assert!(!cut.agrees_with(&Snapshot { digest: now, ..whole }, &[], &key));
 }
 
 #[test]
@@ -128,7 +172,7 @@ proptest! {
     #[test]
     fn sources_survive_being_written(objects in prop::collection::btree_map("[a-z][a-z0-9.-]{0,20}", "[0-9a-f]{8}", 0..40)) {
         let objects = objects.into_iter().map(|(name, short)| ((ConfigKind::ConfigMap, name), short));
-        let sources = Sources { of: OTHER.to_owned(), objects: objects.take(MOST_SOURCES).collect() };
+        let sources = Sources { of: OTHER.to_owned(), objects: objects.take(MOST_SOURCES).collect(), is_cut: false };
         prop_assert_eq!(Sources::read(&sources.write()), Some(sources));
     }
 }
