@@ -4,6 +4,7 @@
 
 mod bursts;
 mod key;
+mod put_off;
 mod reading;
 mod tasks;
 mod tell;
@@ -190,14 +191,14 @@ impl Rollouts {
                 if self.planner.wants(&id) {
                     self.reader.gone(&id, version, contents);
                 }
-                self.keeper.gone(&id);
+                self.keeper.seen(&id);
                 if self.keeps_names {
                     cluster.change(world::Change::Name(id, false));
                 }
             }
             ConfigEvent::All(kind, all) => {
                 let mut gone: BTreeSet<&ConfigId> = self.planner.wanted().filter(|id| id.kind == kind).collect();
-                self.keeper.all(kind, &all);
+                self.keeper.all(kind);
                 let mut names = Vec::new();
                 for (key, version) in all {
                     let id = ConfigId { kind, key };
@@ -209,7 +210,7 @@ impl Rollouts {
                     }
                 }
                 for id in gone {
-                    self.reader.read(id.clone());
+                    self.reader.changed(id.clone(), contents);
                 }
                 if self.keeps_names {
                     cluster.change(world::Change::Names(kind, names));
