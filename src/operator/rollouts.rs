@@ -1,6 +1,7 @@
 //! Replacing pods: what ConfigMaps and Secrets hold is read, the planner decides, and what it wants is written.
 //!
-//! All of it goes on beside the passes: a change is replaced within milliseconds.
+//! A change is replaced within milliseconds where no pass is under way. Beside a pass what is queued is read and written, and
+//! what that brings is kept: the picture of the cluster is the pass's alone, so what follows is decided when it has ended.
 
 mod bursts;
 mod key;
@@ -118,12 +119,6 @@ impl Rollouts {
 
     /// The next event; never ends.
     pub(super) async fn next(&mut self) -> RolloutEvent {
-        let watch = async {
-            match &mut self.watch {
-                Some(watch) => watch.next().await,
-                None => std::future::pending().await,
-            }
-        };
         let sum_up_at = self.sum_up_at;
         let sum_up = async {
             match sum_up_at {
@@ -132,11 +127,24 @@ impl Rollouts {
             }
         };
         tokio::select! {
+            event = self.next_beside_a_pass() => event,
+            () = sum_up => RolloutEvent::SumUp,
+        }
+    }
+
+    /// The next event that may be kept while a pass goes on, which has the picture of the cluster for itself; never ends.
+    pub(super) async fn next_beside_a_pass(&mut self) -> RolloutEvent {
+        let watch = async {
+            match &mut self.watch {
+                Some(watch) => watch.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
             event = watch => RolloutEvent::Config(event),
             (id, reading) = self.reader.next() => RolloutEvent::Read(id, reading),
             written = self.writing.next() => RolloutEvent::Written(Box::new(written)),
             () = self.keeper.next() => RolloutEvent::Key,
-            () = sum_up => RolloutEvent::SumUp,
             never = self.teller.work() => match never {},
         }
     }
@@ -313,7 +321,7 @@ impl Rollouts {
     }
 
     /// Begins as many writes as may be under way.
-    fn begin(&mut self) {
+    pub(super) fn begin(&mut self) {
         self.writing.begin(&self.writer, Instant::now());
     }
 

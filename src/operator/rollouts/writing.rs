@@ -89,8 +89,12 @@ fn outcome(intent: &Intent, result: Option<Result<String, WriteError>>) -> Outco
     let message = match result {
         Some(Ok(version)) => return Outcome::Written(version),
         Some(Err(WriteError::NotLeader)) => return Outcome::NotTried,
+        // So it is also where the object is gone: an apply that names a uid creates nothing, whoever may create, and is told
+        // of a conflict (patch.go of the API server, "uid mismatch").
         Some(Err(error)) if error.is_conflict() => return Outcome::Outdated,
         Some(Err(error)) if error.is_not_found() => return Outcome::Gone,
+        // A refusal is told before anybody looks whether the object is there; where it is not, its end is on its way as an
+        // event, and the planner forgets it with all that was said of it.
         Some(Err(error)) => error.to_string(),
         None => "the write has broken off, which is a bug; the log of the operator says where".to_owned(),
     };
