@@ -1,6 +1,7 @@
 //! What ConfigMaps and Secrets hold, read one by one and reduced to keyed digests at once.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use immutable_core::references::digest::{ConfigContent, DigestKey};
@@ -15,7 +16,7 @@ use kube::{Client, Resource};
 use serde::Deserialize;
 
 /// A ConfigMap or Secret as it travels. Values stay as they are written: what is base64 is not decoded.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Config {
     metadata: ObjectMeta,
@@ -23,6 +24,14 @@ pub(crate) struct Config {
     data: Option<BTreeMap<String, Option<String>>>,
     #[serde(default)]
     binary_data: Option<BTreeMap<String, Option<String>>>,
+}
+
+/// Its name alone: what it holds may be a secret.
+impl fmt::Debug for Config {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (namespace, name) = (&self.metadata.namespace, &self.metadata.name);
+        formatter.debug_struct("Config").field("namespace", namespace).field("name", name).finish_non_exhaustive()
+    }
 }
 
 impl Resource for Config {
@@ -110,4 +119,24 @@ fn reduced(config: &Config, key: &DigestKey) -> ConfigObject {
 
 fn texts(fields: Option<&BTreeMap<String, Option<String>>>) -> impl Iterator<Item = (&str, &str)> {
     fields.into_iter().flatten().map(|(key, value)| (key.as_str(), value.as_deref().unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_it_holds_is_never_shown() {
+        let config = json!({
+            "metadata": {"namespace": "shop", "name": "db", "annotations": {"last-applied": "hunter2"}},
+            "data": {"password": "hunter2"}, "binaryData": {"key": "hunter2"},
+        });
+        let config: Config = serde_json::from_value(config).unwrap();
+        let shown = format!("{config:?}");
+        assert!(shown.contains("db") && !shown.contains("hunter2") && !shown.contains("password"), "{shown}");
+    }
 }

@@ -38,7 +38,11 @@ pub(crate) enum DigestKeyError {
 pub(crate) async fn read_digest_key(client: &Client, namespace: &str) -> Result<Box<[u8]>, DigestKeyError> {
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let secret = api.get_opt(DIGEST_KEY_NAME).await;
-    let secret = secret.map_err(|error| DigestKeyError::Refused(namespace.to_owned(), error))?;
+    let secret = secret.map_err(|error| match error {
+        // What cannot be parsed is quoted, and it may be the key.
+        kube::Error::SerdeError(_) => DigestKeyError::Invalid { namespace: namespace.to_owned() },
+        error => DigestKeyError::Refused(namespace.to_owned(), error),
+    })?;
     let data = secret.ok_or(DigestKeyError::Absent)?.data.unwrap_or_default();
     let bytes = data.get(DIGEST_KEY_FIELD).filter(|bytes| bytes.0.len() == DigestKey::LENGTH);
     bytes.map(|bytes| bytes.0.clone().into()).ok_or_else(|| DigestKeyError::Invalid { namespace: namespace.to_owned() })

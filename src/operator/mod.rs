@@ -40,7 +40,7 @@ use reconcile::Reconciler;
 pub use report_choice::ReportsMode;
 use report_watch::ReportWatch;
 use reports::Reports;
-use rollouts::{Follow, Rollouts};
+use rollouts::{Follow, RolloutEvent, Rollouts};
 use server::Health;
 use workloads::Workloads;
 pub use write::{WriteError, create_exception, set_suspension};
@@ -59,6 +59,8 @@ const SETTLE: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The same for what becomes of rollouts; what is read of ConfigMaps and Secrets is looked at at once.
 const ROLLING_SETTLE: Duration = Duration::from_millis(5);
+/// How many events of rollouts are kept until a pass has ended; what is beyond waits where it comes from.
+const MOST_KEPT: usize = 10_000;
 
 /// What a person may set.
 #[derive(Clone, Debug, Default)]
@@ -160,7 +162,7 @@ async fn work(
     let mut due = tokio::time::Instant::now();
     // What is told of workloads goes on beside the passes, a little at a time.
     let mut telling_due = due;
-    // So are rollouts, which wait for nothing.
+    // So are rollouts; but while a pass goes on, nothing new is decided.
     let mut rolling_due = due;
     let started = due;
     loop {
@@ -226,13 +228,33 @@ async fn work(
                     if leads(&is_leading) {
                         let is_scannable = cluster.world.missing(workloads.kinds()).is_empty();
                         reconciler.standing = rollouts.summary();
-                        let next = reconciler.pass(&mut cluster, is_scannable).await;
+                        let pass = reconciler.pass(&mut cluster, is_scannable);
+                        let (next, kept) = beside(&mut rollouts, pass).await;
+                        for event in kept {
+                            rollouts.apply(event, &mut cluster);
+                            rolling_due = tokio::time::Instant::now();
+                        }
                         due = tokio::time::Instant::now() + next.min(Duration::from_secs(10));
                         telling_due = tokio::time::Instant::now();
                     }
                 } else {
                     tracing::debug!(missing = ?cluster.missing(), "waiting for the first lists");
                 }
+            }
+        }
+    }
+}
+
+/// Makes a pass while reads and writes of rollouts go on; returns what they have brought, too.
+async fn beside<T>(rollouts: &mut Rollouts, pass: impl Future<Output = T>) -> (T, Vec<RolloutEvent>) {
+    let mut pass = std::pin::pin!(pass);
+    let mut kept = Vec::new();
+    loop {
+        tokio::select! {
+            ended = &mut pass => return (ended, kept),
+            event = rollouts.next_beside_a_pass(), if kept.len() < MOST_KEPT => {
+                kept.push(event);
+                rollouts.begin();
             }
         }
     }

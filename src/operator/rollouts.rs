@@ -1,14 +1,18 @@
 //! Replacing pods: what ConfigMaps and Secrets hold is read, the planner decides, and what it wants is written.
 //!
-//! All of it goes on beside the passes: a change is replaced within milliseconds.
+//! A change is replaced within milliseconds where no pass is under way. Beside a pass what is queued is read and written, and
+//! what that brings is kept: the picture of the cluster is the pass's alone, so what follows is decided when it has ended.
 
 mod bursts;
 mod key;
+mod put_off;
 mod reading;
+mod tasks;
 mod tell;
 mod watch;
+mod writing;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use immutable_core::native::Installation;
@@ -18,19 +22,17 @@ use immutable_core::workload::rollout::Choice;
 use immutable_core::world::{self, ConfigId, Reading, Touched, World};
 use jiff::Timestamp;
 use kube::Client;
-use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant};
 
 use super::cluster::Cluster;
-use super::write::{WriteError, Writer};
+use super::write::Writer;
 use crate::telemetry::{Metrics, ReadResult, WriteResult};
 use key::KeyKeeper;
 use reading::Reader;
 use tell::Teller;
 use watch::{ConfigEvent, ConfigWatch};
+use writing::Writing;
 
-/// How many writes are under way at once.
-const WRITES_AT_ONCE: usize = 12;
 /// When the next step is due where nothing is to be done.
 const IDLE: Duration = Duration::from_secs(30);
 /// How often it is summed up at most where workloads stand: that is a walk over all of them.
@@ -44,8 +46,8 @@ pub(super) enum RolloutEvent {
     Config(ConfigEvent),
     /// that one was read
     Read(ConfigId, Option<Reading>),
-    /// that a write has ended
-    Written(Box<(Intent, Result<String, WriteError>)>),
+    /// what became of a write
+    Written(Box<(Intent, Outcome)>),
     /// that the key of digests was looked for
     Key,
     /// that it is time to sum up where workloads stand
@@ -74,8 +76,7 @@ pub(super) struct Rollouts {
     keeps_names: bool,
     reader: Reader,
     keeper: KeyKeeper,
-    queue: VecDeque<Intent>,
-    writing: JoinSet<(Intent, Result<String, WriteError>)>,
+    writing: Writing,
     touched: Touched,
     /// Whether everything was known once.
     is_complete: bool,
@@ -110,8 +111,7 @@ impl Rollouts {
             metrics,
             watch: None,
             keeps_names: false,
-            queue: VecDeque::new(),
-            writing: JoinSet::new(),
+            writing: Writing::new(),
             touched: Touched::everything(),
             is_complete: false,
         }
@@ -119,12 +119,6 @@ impl Rollouts {
 
     /// The next event; never ends.
     pub(super) async fn next(&mut self) -> RolloutEvent {
-        let watch = async {
-            match &mut self.watch {
-                Some(watch) => watch.next().await,
-                None => std::future::pending().await,
-            }
-        };
         let sum_up_at = self.sum_up_at;
         let sum_up = async {
             match sum_up_at {
@@ -133,17 +127,24 @@ impl Rollouts {
             }
         };
         tokio::select! {
+            event = self.next_beside_a_pass() => event,
+            () = sum_up => RolloutEvent::SumUp,
+        }
+    }
+
+    /// The next event that may be kept while a pass goes on, which has the picture of the cluster for itself; never ends.
+    pub(super) async fn next_beside_a_pass(&mut self) -> RolloutEvent {
+        let watch = async {
+            match &mut self.watch {
+                Some(watch) => watch.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
             event = watch => RolloutEvent::Config(event),
             (id, reading) = self.reader.next() => RolloutEvent::Read(id, reading),
-            Some(written) = self.writing.join_next() => match written {
-                Ok(written) => RolloutEvent::Written(Box::new(written)),
-                Err(error) => {
-                    tracing::error!(%error, "a write of a rollout has broken off");
-                    std::future::pending().await
-                }
-            },
+            written = self.writing.next() => RolloutEvent::Written(Box::new(written)),
             () = self.keeper.next() => RolloutEvent::Key,
-            () = sum_up => RolloutEvent::SumUp,
             never = self.teller.work() => match never {},
         }
     }
@@ -162,8 +163,7 @@ impl Rollouts {
                 }
             }
             RolloutEvent::Written(written) => {
-                let (intent, result) = *written;
-                let outcome = outcome(&intent, result);
+                let (intent, outcome) = *written;
                 self.count(&intent, &outcome);
                 if let Some(begun) = self.planner.done(&intent, outcome, Timestamp::now()) {
                     self.has_begun(&begun, &intent, cluster);
@@ -171,6 +171,9 @@ impl Rollouts {
             }
             RolloutEvent::Key => {
                 if let Some(key) = self.keeper.take() {
+                    // What was decided by digests of another key is not written.
+                    let revoked = self.writing.revoke_all();
+                    self.give_back(revoked);
                     self.reader.forget(key.clone());
                     self.planner.use_key(Some(key));
                     cluster.change(world::Change::ForgetContents);
@@ -196,14 +199,14 @@ impl Rollouts {
                 if self.planner.wants(&id) {
                     self.reader.gone(&id, version, contents);
                 }
-                self.keeper.gone(&id);
+                self.keeper.seen(&id);
                 if self.keeps_names {
                     cluster.change(world::Change::Name(id, false));
                 }
             }
             ConfigEvent::All(kind, all) => {
                 let mut gone: BTreeSet<&ConfigId> = self.planner.wanted().filter(|id| id.kind == kind).collect();
-                self.keeper.all(kind, &all);
+                self.keeper.all(kind);
                 let mut names = Vec::new();
                 for (key, version) in all {
                     let id = ConfigId { kind, key };
@@ -215,7 +218,7 @@ impl Rollouts {
                     }
                 }
                 for id in gone {
-                    self.reader.read(id.clone());
+                    self.reader.changed(id.clone(), contents);
                 }
                 if self.keeps_names {
                     cluster.change(world::Change::Names(kind, names));
@@ -239,13 +242,15 @@ impl Rollouts {
         }
         self.keeper.look(leads);
         if !leads {
-            for intent in std::mem::take(&mut self.queue) {
-                let _ = self.planner.done(&intent, Outcome::NotTried, Timestamp::now());
-            }
+            let revoked = self.writing.revoke_all();
+            self.give_back(revoked);
             self.teller.forget();
         }
         let now = Timestamp::now();
         let touched = std::mem::take(&mut self.touched);
+        // The step decides anew on what it gets back, and hands out again what is still wanted.
+        let revoked = self.writing.revoke(&touched, Instant::now());
+        self.give_back(revoked);
         let step = self.planner.step(&cluster.world, &touched, now, leads);
         for id in step.unwanted {
             self.reader.unwanted(&id);
@@ -254,7 +259,7 @@ impl Rollouts {
         for id in step.wanted {
             self.reader.want(id);
         }
-        self.queue.extend(step.intents);
+        self.writing.add(step.intents, Instant::now());
         self.begin();
         for (key, why) in step.dropped {
             tracing::warn!(workload = %key, %why, "its pods read what was before, and are not replaced");
@@ -320,14 +325,14 @@ impl Rollouts {
 
     /// Begins as many writes as may be under way.
     pub(super) fn begin(&mut self) {
-        while self.writing.len() < WRITES_AT_ONCE
-            && let Some(intent) = self.queue.pop_front()
-        {
-            let writer = self.writer.clone();
-            self.writing.spawn(async move {
-                let result = writer.roll(&intent).await;
-                (intent, result)
-            });
+        self.writing.begin(&self.writer, Instant::now());
+    }
+
+    /// Tells the planner that these were not written.
+    fn give_back(&mut self, intents: Vec<Intent>) {
+        let now = Timestamp::now();
+        for intent in intents {
+            let _ = self.planner.done(&intent, Outcome::NotTried, now);
         }
     }
 
@@ -345,21 +350,6 @@ impl Rollouts {
 fn asks_for_names(world: &World) -> bool {
     let replaces = world.policies().filter_map(|(_, policy)| policy.replace.as_ref());
     replaces.flat_map(|replace| &replace.compatibility).any(|other| *other == Compatibility::Reloader)
-}
-
-/// What became of a write, for the planner.
-fn outcome(intent: &Intent, result: Result<String, WriteError>) -> Outcome {
-    let key = &intent.target().key;
-    match result {
-        Ok(version) => Outcome::Written(version),
-        Err(WriteError::NotLeader) => Outcome::NotTried,
-        Err(error) if error.is_conflict() => Outcome::Outdated,
-        Err(error) if error.is_not_found() => Outcome::Gone,
-        Err(error) => {
-            tracing::warn!(workload = %key, %error, "its annotations could not be written; it is tried again");
-            Outcome::Failed(error.to_string())
-        }
-    }
 }
 
 fn read_result(reading: Option<&Reading>) -> ReadResult {

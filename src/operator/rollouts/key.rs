@@ -9,12 +9,13 @@ use immutable_core::world::{ConfigId, ConfigKey};
 use kube::Client;
 use tokio::task::JoinSet;
 
-use super::watch::Version;
 use crate::live::{DIGEST_KEY_NAME, DigestKeyError, read_digest_key};
 use crate::operator::write::Writer;
 
 /// How long it is waited before the next attempt.
 const RETRY: Duration = Duration::from_secs(2);
+/// How long a look may take; the client's own patience is longer.
+const DEADLINE: Duration = Duration::from_secs(15);
 
 /// Keeps it.
 pub(super) struct KeyKeeper {
@@ -36,19 +37,14 @@ impl KeyKeeper {
         Self { client, writer, id, bytes: None, found: None, looking: JoinSet::new(), is_stale: true }
     }
 
-    /// It may have changed.
+    /// It may have changed, or be gone.
     pub(super) fn seen(&mut self, id: &ConfigId) {
         self.is_stale |= *id == self.id;
     }
 
-    /// It may be gone.
-    pub(super) fn gone(&mut self, id: &ConfigId) {
-        self.is_stale |= *id == self.id;
-    }
-
-    /// It may be gone.
-    pub(super) fn all(&mut self, kind: ConfigKind, all: &[(ConfigKey, Version)]) {
-        self.is_stale |= kind == self.id.kind && !all.iter().any(|(key, _)| *key == self.id.key);
+    /// All there are were listed anew: it may have changed or be gone, unnoticed.
+    pub(super) fn all(&mut self, kind: ConfigKind) {
+        self.is_stale |= kind == self.id.kind;
     }
 
     /// A key that is new.
@@ -65,7 +61,10 @@ impl KeyKeeper {
         let (client, writer, id, known) =
             (self.client.clone(), self.writer.clone(), self.id.clone(), self.bytes.clone());
         self.looking.spawn(async move {
-            let found = find(&client, &writer, &id, known, leads).await;
+            let found = tokio::time::timeout(DEADLINE, find(&client, &writer, &id, known, leads)).await;
+            let found = found.unwrap_or_else(|_| {
+                Err(format!("{id}: the API server did not answer within {} s", DEADLINE.as_secs()))
+            });
             if !matches!(found, Ok(Some(_))) {
                 tokio::time::sleep(RETRY).await;
             }
@@ -128,5 +127,28 @@ async fn find(
         // The leader makes it.
         Err(DigestKeyError::Absent) => Ok(None),
         Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::telemetry::Metrics;
+
+    #[tokio::test]
+    async fn it_is_looked_at_again_when_secrets_are_listed_anew() {
+        let config = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
+        let client = Client::try_from(config).unwrap();
+        let (_, leading) = tokio::sync::watch::channel(None);
+        let writer = Writer::new(client.clone(), leading, "owner".to_owned(), Metrics::new().unwrap());
+        let mut keeper = KeyKeeper::new(client, writer, "system");
+        keeper.look(false);
+        assert!(!keeper.is_stale);
+        keeper.all(ConfigKind::ConfigMap);
+        assert!(!keeper.is_stale);
+        keeper.all(ConfigKind::Secret);
+        assert!(keeper.is_stale);
     }
 }

@@ -227,6 +227,22 @@ mod tests {
         assert!(teller.queue.is_empty());
     }
 
+    #[test]
+    fn every_reason_is_documented_with_what_to_do() {
+        let text = include_str!("../../../docs/operator.md");
+        let (_, text) = text.split_once("### What rollouts wait for").unwrap();
+        let (waiting, text) = text.split_once("## Reports").unwrap();
+        let (_, events) = text.split_once("## Events").unwrap();
+        let is_in = |text: &str, reason: Reason| {
+            let mut cells = text.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
+            cells.any(|cell| cell.split(", ").any(|name| name == format!("`{reason}`")))
+        };
+        for reason in Reason::ALL {
+            assert!(is_in(waiting, reason), "{reason} is in no table of docs/operator.md");
+            assert_eq!(is_in(events, reason), reason.needs_somebody(), "{reason} among the Events of docs/operator.md");
+        }
+    }
+
     #[tokio::test]
     async fn ten_a_second_are_told() {
         let (mut teller, contents) = (teller(), Contents::default());
