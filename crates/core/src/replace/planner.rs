@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::after;
 use super::budget::Wave;
 use super::explain::stuck;
 use super::flap::Changes;
@@ -404,7 +403,7 @@ impl Planner {
             Outcome::Written(_) => {
                 let stamp = attempt.as_ref().map(|(snapshot, _)| snapshot.digest.to_string().into());
                 track.write = Write::Taken { on, stamp };
-                track.attempts = 0;
+                (track.attempts, track.conflicts) = (0, 0);
                 if let Some((snapshot, cause)) = attempt {
                     let seen = track.seen.map(|(first, _)| first);
                     self.told.remove(&key);
@@ -415,7 +414,8 @@ impl Planner {
                 }
             }
             // The event that says so is on its way.
-            Outcome::Outdated | Outcome::Gone => track.write = Write::Outdated { on, until: after(now, OUTDATED) },
+            Outcome::Outdated => track.conflict(on, "there is a newer version of it (409 Conflict)", now),
+            Outcome::Gone => track.conflict(on, "there is no such object (404 Not Found)", now),
             Outcome::NotTried => track.write = Write::Idle,
             Outcome::Failed(message) => track.fail(&message, now),
         }

@@ -17,6 +17,9 @@ use crate::workload::rollout::{Choice, Rollout};
 use crate::workload::{ConfigMarks, Reloader};
 use crate::world::{ConfigId, ConfigKey, Content, Known, Object, WorkloadKey, World};
 
+/// How many objects a workload may depend on: each is read, kept and compared again at every look.
+const MOST_OBJECTS: usize = 500;
+
 /// What the `replace` sections of the same policies come to is made once.
 pub(super) type MergedCache = HashMap<Vec<PolicyId>, Arc<Merged>>;
 
@@ -80,9 +83,15 @@ pub(super) fn served(
     }
     let mut all = dependencies(workload);
     all.retain(|dependency| merged.kinds.contains(&dependency.kind));
+    if all.len() > MOST_OBJECTS {
+        return Served::No(too_many(all.len()));
+    }
     let mut marked = Vec::new();
     if let Some(reloader) = reloader {
         let namespace = &key.namespace;
+        if let Some(why) = reloader.excess(&InNamespace { world, namespace }) {
+            return Served::No(why);
+        }
         marked.extend(all.iter().map(|dependency| id_of(dependency, namespace)));
         let is_unread = |id: &&ConfigId| matches!(world.contents().get(id), Known::Unknown);
         let unread: Vec<ConfigId> = marked.iter().filter(is_unread).cloned().collect();
@@ -92,6 +101,9 @@ pub(super) fn served(
         }
         all = reloader.dependencies(&all, &InNamespace { world, namespace }, is_chosen);
         all.retain(|dependency| merged.kinds.contains(&dependency.kind));
+    }
+    if all.len() > MOST_OBJECTS {
+        return Served::No(too_many(all.len()));
     }
     if all.is_empty() && marked.is_empty() {
         return Served::No("its pods read no ConfigMap or Secret that counts".to_owned());
@@ -111,6 +123,10 @@ pub(super) fn served(
     Served::Yes { merged, dependencies: all, marked, held }
 }
 
+fn too_many(objects: usize) -> String {
+    format!("its pods read {objects} ConfigMaps and Secrets, and at most {MOST_OBJECTS} are served; let it read fewer")
+}
+
 /// What Reloader's annotations are asked about.
 struct InNamespace<'a> {
     world: &'a World,
@@ -128,5 +144,53 @@ impl ConfigObjects for InNamespace<'_> {
 
     fn names(&self, kind: ConfigKind) -> impl Iterator<Item = &str> {
         self.world.contents().names(kind, self.namespace)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::workload::{Kind, Workload, WorkloadKind};
+
+    fn why_not(objects: usize) -> Option<String> {
+        let kind = WorkloadKind::BuiltIn(Kind::Deployment);
+        let from: Vec<_> = (0..objects).map(|index| json!({"configMapRef": {"name": format!("c{index}")}})).collect();
+        // Twice: what counts is how many different ones there are.
+        let containers = json!([{"name": "a", "envFrom": from}, {"name": "b", "envFrom": from}]);
+        let annotations = json!({"immutable.dev/rollout": "enabled"});
+        let value = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "web", "namespace": "shop", "annotations": annotations},
+            "spec": {"template": {"spec": {"containers": containers}}},
+        });
+        let rollout = Rollout::read(&value, &kind, &[]).unwrap();
+        let workload = Workload::read(&value, "apps/v1", "Deployment", &[]).unwrap().unwrap();
+        let object = Object {
+            uid: "1".to_owned(),
+            controller: None,
+            content: Content::Known(Box::new(workload)),
+            rollout: None,
+            pod: None,
+        };
+        let key = WorkloadKey { kind, namespace: "shop".to_owned(), name: "web".to_owned() };
+        let world = World::new("immutable-system");
+        match served(&world, &key, &object, &rollout, &mut MergedCache::new(), Timestamp::UNIX_EPOCH) {
+            Served::No(why) => Some(why),
+            Served::Yes { dependencies, .. } => {
+                assert_eq!(dependencies.len(), objects);
+                None
+            }
+        }
+    }
+
+    #[test]
+    fn a_workload_that_reads_too_many_objects_is_not_served() {
+        assert_eq!(why_not(MOST_OBJECTS), None);
+        let why = why_not(MOST_OBJECTS + 1).unwrap();
+        assert_eq!(why, "its pods read 501 ConfigMaps and Secrets, and at most 500 are served; let it read fewer");
     }
 }

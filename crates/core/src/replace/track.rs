@@ -14,7 +14,6 @@ use jiff::{SignedDuration, Timestamp};
 use super::after;
 use super::cause::{Cause, ChangedObject};
 use super::merge::Merged;
-use super::planner::{FIRST_RETRY, LAST_RETRY};
 use super::record::{self, Recorded, RecordedBy, read_differs_since, recorded, recorded_before};
 use super::snapshot::{Now, Snapshot, id_of};
 use super::waiting::Waiting;
@@ -90,6 +89,8 @@ pub(super) struct Track {
     pub tried: Option<Box<str>>,
     /// How many attempts have failed in a row.
     pub attempts: u32,
+    /// How often the API server told of another version since it took a write.
+    pub conflicts: u32,
     /// Whether its pods are taken to read what is current at the next look, whatever is recorded.
     pub adopts: bool,
     /// The stamp and the baseline about which more is known than they say: until they are written anew, what is recorded
@@ -183,6 +184,7 @@ impl Track {
             attempt: None,
             tried: None,
             attempts: 0,
+            conflicts: 0,
             adopts: false,
             overruled: None,
             lacked: false,
@@ -222,14 +224,6 @@ impl Track {
     fn remembered(&self) -> impl Iterator<Item = Timestamp> {
         let (first, last) = self.seen.unzip();
         [self.foreign_since, self.rolled, self.available, first, last].into_iter().flatten()
-    }
-
-    /// A write has failed, and this was said.
-    pub(super) fn fail(&mut self, message: &str, now: Timestamp) {
-        let factor = 2_i32.saturating_pow(self.attempts.min(16));
-        self.attempts = self.attempts.saturating_add(1);
-        let until = after(now, FIRST_RETRY.saturating_mul(factor).min(LAST_RETRY));
-        self.write = Write::Failed { attempts: self.attempts, until, message: message.to_owned() };
     }
 
     /// What is remembered happened before now, also where the clock was set back.

@@ -5,6 +5,7 @@
 //! stands for whole names.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use regex_lite::{Regex, RegexBuilder};
 
@@ -30,8 +31,17 @@ const LEFT_BEHIND: [&str; 2] =
 
 /// How many names or patterns one annotation may list.
 const MOST_NAMES: usize = 64;
-/// How many bytes a compiled pattern takes at most: whoever may annotate must not take the operator's memory.
-const LARGEST_PATTERN: usize = 8 << 10;
+/// How many of them may be patterns: they are compiled at every event of the workload, so that its problems are known.
+const MOST_PATTERNS: usize = 16;
+/// How many bytes a compiled pattern takes at most: whoever may annotate must not take the operator's memory. With those of
+/// both kinds a workload takes 64 KiB at most.
+const LARGEST_PATTERN: usize = 2 << 10;
+/// How many bytes a name has at most (a DNS subdomain), and so an item.
+const LONGEST_ITEM: usize = 253;
+/// How many problems are told one by one.
+const MOST_PROBLEMS: usize = 16;
+/// How many objects of one kind patterns may name.
+pub const MOST_MATCHED: usize = 256;
 /// How deep a pattern may nest.
 const DEEPEST_PATTERN: u32 = 16;
 
@@ -124,9 +134,41 @@ impl PartialEq for Name {
     }
 }
 
+/// Whether an item of a list has a character that stands for something else than itself.
+fn is_pattern(item: &str) -> bool {
+    item.contains(['\\', '.', '+', '*', '?', '(', ')', '|', '[', ']', '{', '}', '^', '$'])
+}
+
+/// What is wrong, each once, and no more than a person reads.
+#[derive(Default)]
+struct Problems {
+    told: Vec<String>,
+    /// Hashes of all of them.
+    known: BTreeSet<u64>,
+}
+
+impl Problems {
+    fn push(&mut self, problem: String) {
+        let mut hasher = DefaultHasher::new();
+        problem.hash(&mut hasher);
+        if self.known.insert(hasher.finish()) && self.told.len() < MOST_PROBLEMS {
+            self.told.push(problem);
+        }
+    }
+
+    fn all(mut self) -> Vec<String> {
+        let more = self.known.len() - self.told.len();
+        if more > 0 {
+            self.told
+                .push(format!("and {more} more problems with annotations of stakater/Reloader; correct these first"));
+        }
+        self.told
+    }
+}
+
 impl Name {
     fn read(item: &str) -> Result<Self, regex_lite::Error> {
-        if !item.contains(['\\', '.', '+', '*', '?', '(', ')', '|', '[', ']', '{', '}', '^', '$']) {
+        if !is_pattern(item) {
             return Ok(Self::Plain(item.into()));
         }
         let compile =
@@ -159,18 +201,16 @@ impl Reloader {
         if !workload.keys().chain(template.keys()).any(is_ours) {
             return None;
         }
-        let mut problems = Vec::new();
+        let mut problems = Problems::default();
         let mut read = |kind| read_selection(kind, workload, template, &mut problems);
         let (config_map, secret) = (read(ConfigKind::ConfigMap), read(ConfigKind::Secret));
         for name in workload.keys().filter(|name| is_ours(name)) {
-            problems.extend(misplaced(name, false));
+            misplaced(name, false).into_iter().for_each(|problem| problems.push(problem));
         }
         for name in template.keys().filter(|name| is_ours(name)) {
-            problems.extend(misplaced(name, true));
+            misplaced(name, true).into_iter().for_each(|problem| problems.push(problem));
         }
-        let mut told = BTreeSet::new();
-        problems.retain(|problem: &String| told.insert(problem.clone()));
-        Some(Self { config_map, secret, problems: problems.into() })
+        Some(Self { config_map, secret, problems: problems.all().into() })
     }
 
     /// Whether an annotation of this name is one of Reloader's.
@@ -194,12 +234,27 @@ impl Reloader {
         &self.problems
     }
 
+    /// Why what it asks for is too much to be served, for a person: its patterns name more than [`MOST_MATCHED`] objects of
+    /// a kind. None where they do not.
+    pub fn excess(&self, objects: &impl ConfigObjects) -> Option<String> {
+        [ConfigKind::ConfigMap, ConfigKind::Secret].into_iter().find_map(|kind| {
+            let is_more = self.matching(kind, objects).nth(MOST_MATCHED).is_some();
+            is_more.then(|| {
+                let annotation = annotations_of(kind).reload;
+                format!(
+                    "the patterns of its annotation {annotation} name more than {MOST_MATCHED} objects; write narrower ones"
+                )
+            })
+        })
+    }
+
     /// Which objects count, by kind and name: of what the workload depends on, and what is named besides. `by_default`
     /// says whether everything referenced counts where the workload does not say; `auto: "false"` says so.
     ///
     /// An ignored object counts for nobody and an excluded one not here; else it is enough to be named (then all of
     /// its keys count), or to be referenced and searched for, or to be referenced and asked for by kind. What is not
-    /// told here may still be missing: ask [`missing`](crate::references::digest::missing) about `own`.
+    /// told here may still be missing: ask [`missing`](crate::references::digest::missing) about `own`. Where there is an
+    /// [`excess`](Self::excess), it is not all.
     pub fn dependencies(&self, own: &[Dependency], objects: &impl ConfigObjects, by_default: bool) -> Vec<Dependency> {
         let mut counting: BTreeMap<(ConfigKind, Box<str>), Dependency> = BTreeMap::new();
         for dependency in own {
@@ -245,10 +300,19 @@ impl Reloader {
             Name::Plain(plain) => Some(&**plain),
             Name::Pattern(_) => None,
         });
-        let has_patterns = named.iter().any(|name| matches!(name, Name::Pattern(_)));
-        let existing = has_patterns.then(|| objects.names(kind)).into_iter().flatten();
-        let matching = existing.filter(|existing| named.iter().any(|name| name.matches(existing)));
-        written.chain(matching).filter(|name| !self.is_excluded(kind, name, objects.marks(kind, name))).collect()
+        let matching = self.matching(kind, objects).take(MOST_MATCHED);
+        let written = written.filter(|name| !self.is_excluded(kind, name, objects.marks(kind, name)));
+        written.chain(matching).collect()
+    }
+
+    /// The objects that patterns name.
+    fn matching<'a>(&'a self, kind: ConfigKind, objects: &'a impl ConfigObjects) -> impl Iterator<Item = &'a str> {
+        let patterns = move || self.selection(kind).named.iter().filter(|name| matches!(name, Name::Pattern(_)));
+        let existing = patterns().next().map(|_| objects.names(kind)).into_iter().flatten();
+        existing.filter(move |existing| {
+            patterns().any(|name| name.matches(existing))
+                && !self.is_excluded(kind, existing, objects.marks(kind, existing))
+        })
     }
 
     fn is_excluded(&self, kind: ConfigKind, name: &str, marks: Option<ConfigMarks>) -> bool {
@@ -266,7 +330,7 @@ fn read_selection(
     kind: ConfigKind,
     workload: &Annotations,
     template: &Annotations,
-    problems: &mut Vec<String>,
+    problems: &mut Problems,
 ) -> Selection {
     let of_kind = annotations_of(kind);
     let selecting = [of_kind.reload, of_kind.auto, AUTO, SEARCH];
@@ -286,7 +350,12 @@ fn read_selection(
         }
     };
     let mut named = Vec::new();
+    let mut patterns = 0;
     for item in items(of_kind.reload, value(of_kind.reload), problems) {
+        patterns += usize::from(is_pattern(item));
+        if is_pattern(item) && patterns > MOST_PATTERNS {
+            continue;
+        }
         match Name::read(item) {
             Ok(name) => named.push(name),
             Err(error) => problems.push(format!(
@@ -296,6 +365,12 @@ fn read_selection(
                 printable(item),
             )),
         }
+    }
+    if patterns > MOST_PATTERNS {
+        problems.push(format!(
+            "annotation {} lists {patterns} regular expressions, of which the first {MOST_PATTERNS} count; write fewer",
+            of_kind.reload
+        ));
     }
     let excluded = workload.get(of_kind.exclude).map_or("", String::as_str);
     let excluded = items(of_kind.exclude, excluded, problems).into_iter().map(Into::into).collect();
@@ -309,7 +384,7 @@ fn read_selection(
 }
 
 /// The items of a list.
-fn items<'a>(annotation: &str, list: &'a str, problems: &mut Vec<String>) -> Vec<&'a str> {
+fn items<'a>(annotation: &str, list: &'a str, problems: &mut Problems) -> Vec<&'a str> {
     let mut items: Vec<&str> = list.split(',').map(str::trim).filter(|item| !item.is_empty()).collect();
     if items.len() > MOST_NAMES {
         problems.push(format!(
@@ -318,11 +393,20 @@ fn items<'a>(annotation: &str, list: &'a str, problems: &mut Vec<String>) -> Vec
         ));
         items.truncate(MOST_NAMES);
     }
+    let listed = items.len();
+    items.retain(|item| item.len() <= LONGEST_ITEM);
+    if items.len() < listed {
+        problems.push(format!(
+            "annotation {annotation} lists {} names of more than {LONGEST_ITEM} bytes, which count for nothing; no object \
+             has such a name, write shorter ones",
+            listed - items.len()
+        ));
+    }
     items
 }
 
 /// None where nothing is said; what cannot be read counts as false, as for Reloader.
-fn read_bool(annotation: &str, value: &str, problems: &mut Vec<String>) -> Option<bool> {
+fn read_bool(annotation: &str, value: &str, problems: &mut Problems) -> Option<bool> {
     if value.is_empty() {
         return None;
     }

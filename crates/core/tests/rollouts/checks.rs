@@ -102,7 +102,7 @@ impl Model {
                         || self.history.contains("Undo")
                         || self.history.contains("Deploy")
                 }
-                Some(Reason::WriteFailed) => workload.refuses,
+                Some(Reason::WriteFailed) => workload.refuses || workload.conflicts,
                 // One whose pods cannot start takes its place until somebody brings what they need.
                 Some(Reason::MaxConcurrent | Reason::Checkpoint | Reason::Halted) => self.is_any_stuck(),
                 _ => false,

@@ -99,6 +99,7 @@ impl Cluster {
             progressed: self.now,
             told: None,
             refuses: false,
+            conflicts: false,
             reverting: 0,
         };
         self.workloads.insert(name.to_owned(), workload);
@@ -295,6 +296,9 @@ impl Cluster {
         let Some(workload) = self.workloads.get_mut(&target.key.name) else { return (Outcome::Gone, false) };
         if workload.refuses {
             return (Outcome::Failed("denied".to_owned()), false);
+        }
+        if workload.conflicts {
+            return (Outcome::Outdated, false);
         }
         if workload.uid != target.uid || workload.version.to_string() != target.resource_version {
             return (Outcome::Outdated, false);

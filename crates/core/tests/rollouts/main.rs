@@ -5,6 +5,7 @@
 
 mod checks;
 mod cluster;
+mod conflicts;
 mod controllers;
 mod explore;
 mod model;

@@ -101,6 +101,8 @@ pub(crate) struct Workload {
     pub told: Option<Progress>,
     /// Every write of ours is refused.
     pub refuses: bool,
+    /// A webhook answers every write of ours as if there were a newer version.
+    pub conflicts: bool,
     /// A tool takes back our stamp so often.
     pub reverting: u32,
 }

@@ -14,7 +14,7 @@ use crate::operator::Fault;
 const AT_ONCE: &str = r#"{"settle": "0s", "minInterval": "0s"}"#;
 
 /// Deployments that read the same ConfigMap, at the end of a quiet first minute.
-fn deployments(count: usize, replace: &Value) -> Model {
+pub(crate) fn deployments(count: usize, replace: &Value) -> Model {
     of_kind(Kind::Deployment, Replacing::Rolling, count, replace)
 }
 
@@ -32,20 +32,20 @@ fn at_once(count: usize) -> Model {
     deployments(count, &serde_json::from_str(AT_ONCE).unwrap())
 }
 
-fn edit(value: u8) -> Op {
+pub(crate) fn edit(value: u8) -> Op {
     Op::Edit { config: 0, key: 0, value }
 }
 
-fn run(model: &mut Model, seconds: usize) {
+pub(crate) fn run(model: &mut Model, seconds: usize) {
     model.apply(&Op::Run { seconds });
 }
 
-fn reason(model: &Model, name: &str) -> Option<Reason> {
+pub(crate) fn reason(model: &Model, name: &str) -> Option<Reason> {
     let key = model.cluster.workloads[name].key();
     model.operators[0].planner.waiting(&key).map(|waiting| waiting.reason)
 }
 
-fn end(model: &mut Model) {
+pub(crate) fn end(model: &mut Model) {
     model.quiet();
     model.check_end();
 }

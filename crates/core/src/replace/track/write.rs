@@ -2,8 +2,12 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::Track;
 use crate::replace::after;
-use crate::replace::planner::{LAST_RETRY, OUTDATED};
+use crate::replace::planner::{FIRST_RETRY, LAST_RETRY, OUTDATED};
+
+/// How many times in a row the event that must follow is waited for.
+const MOST_CONFLICTS: u32 = 5;
 
 use super::Wanted;
 
@@ -34,6 +38,7 @@ impl Write {
     }
 }
 
+<<<<<<< HEAD
 /// How long the same record is not written again at first, and at most.
 const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(10);
 const LAST_PAUSE: SignedDuration = SignedDuration::from_hours(1);
@@ -96,5 +101,30 @@ mod tests {
         assert!(writes < 32, "{writes}");
         let other = Wanted { baseline: Some("-:2".to_owned()), ..wanted };
         assert_eq!(taken.waits(&other, now), None);
+=======
+impl Track {
+    /// A write has failed, and this was said.
+    pub(in crate::replace) fn fail(&mut self, message: &str, now: Timestamp) {
+        let factor = 2_i32.saturating_pow(self.attempts.min(16));
+        self.attempts = self.attempts.saturating_add(1);
+        let until = after(now, FIRST_RETRY.saturating_mul(factor).min(LAST_RETRY));
+        self.write = Write::Failed { attempts: self.attempts, until, message: message.to_owned() };
+    }
+
+    /// The API server says that the object is another one, or gone, and the event that says so is on its way. Where it says
+    /// so again and again, something else does, such as an admission webhook: then it has failed like any other.
+    pub(in crate::replace) fn conflict(&mut self, on: Box<str>, said: &str, now: Timestamp) {
+        self.conflicts = self.conflicts.saturating_add(1);
+        if self.conflicts <= MOST_CONFLICTS {
+            self.write = Write::Outdated { on, until: after(now, OUTDATED) };
+            return;
+        }
+        self.attempts = self.attempts.max(MOST_CONFLICTS);
+        let message = format!(
+            "the API server answers again and again that {said}; look for an admission webhook that says so, or for \
+             somebody else who writes it all the time"
+        );
+        self.fail(&message, now);
+>>>>>>> fix-core
     }
 }

@@ -238,6 +238,62 @@ fn lists_are_bounded() {
     );
 }
 
+#[test]
+fn patterns_are_bounded() {
+    let list = |length: usize| (0..length).map(|number| format!("n{number}.*")).collect::<Vec<_>>().join(",");
+    assert_eq!(read(&[(CM_RELOAD, &list(MOST_PATTERNS))]).problems(), &[] as &[String]);
+    // What people write is far below the limit.
+    let names = ["^app-[a-z0-9]+-(prod|staging|dev)$", "(app|web|worker)-config-v[0-9]{1,3}"];
+    assert_eq!(read(&[(CM_RELOAD, &names.join(","))]).problems(), &[] as &[String]);
+    let cut = read(&[(CM_RELOAD, &format!("{},plain", list(MOST_PATTERNS + 1)))]);
+    let patterns = cut.config_map.named.iter().filter(|name| matches!(name, Name::Pattern(_)));
+    assert_eq!((patterns.count(), cut.config_map.named.len()), (MOST_PATTERNS, MOST_PATTERNS + 1));
+    assert_eq!(
+        cut.problems(),
+        [
+            "annotation configmap.reloader.stakater.com/reload lists 17 regular expressions, of which the first 16 count; \
+          write fewer"
+        ]
+    );
+}
+
+#[test]
+fn items_that_no_name_can_be_are_told() {
+    let (longest, longer) = ("n".repeat(LONGEST_ITEM), "n".repeat(LONGEST_ITEM + 1));
+    let reloader = read(&[(CM_RELOAD, &format!("{longest},{longer},app")), (SECRET_EXCLUDE, &longer)]);
+    assert_eq!((reloader.config_map.named.len(), reloader.secret.excluded.len()), (2, 0));
+    let [reload, exclude] = reloader.problems() else { unreachable!("{:?}", reloader.problems()) };
+    assert!(reload.contains(CM_RELOAD) && reload.contains("1 names of more than 253 bytes"), "{reload}");
+    assert!(exclude.contains(SECRET_EXCLUDE), "{exclude}");
+}
+
+#[test]
+fn many_problems_are_told_in_few() {
+    let names: Vec<String> = (0..100).map(|number| format!("x{number}.reloader.stakater.com/y")).collect();
+    let pairs: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "true")).collect();
+    let problems = Reloader::read(&annotations(&pairs), &annotations(&pairs)).unwrap().problems;
+    assert_eq!(problems.len(), MOST_PROBLEMS + 1);
+    assert!(problems[MOST_PROBLEMS].starts_with("and 84 more problems"), "{}", problems[MOST_PROBLEMS]);
+}
+
+#[test]
+fn patterns_that_name_too_many_objects_are_too_much() {
+    let named = |count: usize| {
+        let name = |number| ((ConfigKind::ConfigMap, format!("n{number:04}")), ConfigMarks::default());
+        Objects((0..count).map(name).collect())
+    };
+    let reloader = read(&[(CM_RELOAD, "n.*"), (CM_EXCLUDE, "n0000")]);
+    // The one that is excluded does not count.
+    let most = named(MOST_MATCHED + 1);
+    assert_eq!(reloader.excess(&most), None);
+    assert_eq!(reloader.dependencies(&[], &most, false).len(), MOST_MATCHED);
+    let more = named(MOST_MATCHED + 2);
+    let why = reloader.excess(&more).unwrap();
+    assert!(why.contains(CM_RELOAD) && why.contains("more than 256 objects"), "{why}");
+    assert_eq!(reloader.dependencies(&[], &more, false).len(), MOST_MATCHED);
+    assert_eq!(read(&[(CM_RELOAD, "a,b")]).excess(&more), None);
+}
+
 /// What Reloader decides of one object, step by step as its documentation tells it.
 fn counts(reloader: &[(&str, String)], kind: ConfigKind, name: &str, objects: &Objects, referenced: bool) -> bool {
     let of_kind = annotations_of(kind);
