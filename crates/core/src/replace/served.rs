@@ -180,6 +180,7 @@ mod tests {
         let world = World::new("immutable-system");
         match served(&world, &key, &object, &rollout, &mut MergedCache::new(), Timestamp::UNIX_EPOCH) {
             Served::No(why) => Some(why),
+            Served::NotYet(unread) => Some(format!("waits for {unread:?}")),
             Served::Yes { dependencies, .. } => {
                 assert_eq!(dependencies.len(), objects);
                 None

@@ -4,6 +4,7 @@
 //! only makes that exact: which pods were made of which content, and who changed a template.
 
 mod age;
+mod taken_away;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,7 +25,8 @@ use crate::workload::rollout::{Progress, Rollout};
 use crate::world::{ConfigId, Object, World};
 
 use age::{newest_pod, read_by_all};
-pub(super) use write::{TakenAway, Write};
+pub(super) use taken_away::TakenAway;
+pub(super) use write::Write;
 
 /// What stands on a workload: its stamp and its baseline.
 pub(super) type Written = (Option<Box<str>>, Option<Box<str>>);
