@@ -156,7 +156,8 @@ mod tests {
     use super::*;
     use crate::workload::{Kind, Workload, WorkloadKind};
 
-    fn why_not(objects: usize) -> Option<String> {
+    /// Why a workload that reads so many objects is not served; empty where it is.
+    fn why_not(objects: usize) -> String {
         let kind = WorkloadKind::BuiltIn(Kind::Deployment);
         let from: Vec<_> = (0..objects).map(|index| json!({"configMapRef": {"name": format!("c{index}")}})).collect();
         // Twice: what counts is how many different ones there are.
@@ -183,15 +184,15 @@ mod tests {
             Served::NotYet(unread) => Some(format!("waits for {unread:?}")),
             Served::Yes { dependencies, .. } => {
                 assert_eq!(dependencies.len(), objects);
-                None
+                String::new()
             }
         }
     }
 
     #[test]
     fn a_workload_that_reads_too_many_objects_is_not_served() {
-        assert_eq!(why_not(MOST_OBJECTS), None);
-        let why = why_not(MOST_OBJECTS + 1).unwrap();
+        assert_eq!(why_not(MOST_OBJECTS), "");
+        let why = why_not(MOST_OBJECTS + 1);
         assert_eq!(why, "its pods read 501 ConfigMaps and Secrets, and at most 500 are served; let it read fewer");
     }
 }

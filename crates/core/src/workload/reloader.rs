@@ -204,11 +204,10 @@ impl Reloader {
         let mut problems = Problems::default();
         let mut read = |kind| read_selection(kind, workload, template, &mut problems);
         let (config_map, secret) = (read(ConfigKind::ConfigMap), read(ConfigKind::Secret));
-        for name in workload.keys().filter(|name| is_ours(name)) {
-            misplaced(name, false).into_iter().for_each(|problem| problems.push(problem));
-        }
-        for name in template.keys().filter(|name| is_ours(name)) {
-            misplaced(name, true).into_iter().for_each(|problem| problems.push(problem));
+        let names = workload.keys().map(|name| (name, false)).chain(template.keys().map(|name| (name, true)));
+        let ours = names.filter(|(name, _)| is_ours(name));
+        for problem in ours.filter_map(|(name, in_template)| misplaced(name, in_template)) {
+            problems.push(problem);
         }
         Some(Self { config_map, secret, problems: problems.all().into() })
     }

@@ -8,6 +8,7 @@ mod cluster;
 mod conflicts;
 mod controllers;
 mod explore;
+mod halts;
 mod model;
 mod objects;
 mod operator;

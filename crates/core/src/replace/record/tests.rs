@@ -130,9 +130,9 @@ fn sources_that_cannot_be_read_whole_are_not_all() {
 fn a_cut_record_agrees_with_nothing() {
     let key = DigestKey::from_bytes(&[7; 32]).unwrap();
     let (of, now) = (digest_of(ONE), digest_of(OTHER));
-    let read = |text: &str| Snapshot::recorded(of.clone(), Sources::read(&format!("{ONE} {text}")));
+    let read = |text: &str| Snapshot::recorded(of, Sources::read(&format!("{ONE} {text}")));
     let whole = read("ConfigMap/app=12345678");
-    assert!(whole.agrees_with(&Snapshot { digest: now.clone(), ..whole.clone() }, &[], &key));
+    assert!(whole.agrees_with(&Snapshot { digest: now, ..whole.clone() }, &[], &key));
     let cut = read("ConfigMap/app=12345678 …");
     assert!(!cut.agrees_with(&Snapshot { digest: now, ..whole }, &[], &key));
 }
