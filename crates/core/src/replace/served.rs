@@ -180,8 +180,8 @@ mod tests {
         let key = WorkloadKey { kind, namespace: "shop".to_owned(), name: "web".to_owned() };
         let world = World::new("immutable-system");
         match served(&world, &key, &object, &rollout, &mut MergedCache::new(), Timestamp::UNIX_EPOCH) {
-            Served::No(why) => Some(why),
-            Served::NotYet(unread) => Some(format!("waits for {unread:?}")),
+            Served::No(why) => why,
+            Served::NotYet(unread) => format!("waits for {unread:?}"),
             Served::Yes { dependencies, .. } => {
                 assert_eq!(dependencies.len(), objects);
                 String::new()

@@ -5,6 +5,7 @@
 
 mod age;
 mod taken_away;
+mod timers;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +13,6 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::after;
 use super::cause::{Cause, ChangedObject};
 use super::merge::Merged;
 use super::record::{self, Recorded, RecordedBy, read_differs_since, recorded, recorded_before};
@@ -81,6 +81,8 @@ pub(super) struct Track {
     pub progress: Progress,
     /// What must be written on the metadata, so that others know what the planner knows.
     pub record: Option<Wanted>,
+    /// The stamps since all of its pods were last of one template: pods of each of them may be alive. None before that was seen.
+    pub since_complete: Option<BTreeSet<Box<str>>>,
     /// How often somebody has taken away what was noted there.
     pub taken_away: TakenAway,
     /// What its objects are, as far as they could be read.
@@ -181,6 +183,7 @@ impl Track {
             },
             progress: rollout.progress,
             record: None,
+            since_complete: None,
             taken_away: TakenAway::default(),
             found: None,
             attempt: None,
@@ -199,33 +202,6 @@ impl Track {
     pub(super) fn ids(&self, namespace: &str) -> BTreeSet<ConfigId> {
         let dependencies = self.dependencies.iter().map(|dependency| id_of(dependency, namespace));
         dependencies.chain(self.marked.iter().cloned()).collect()
-    }
-
-    /// Until when others wait because it has just become available again.
-    pub(super) fn warm(&self, now: Timestamp) -> Option<Timestamp> {
-        let warm = after(self.available.filter(|_| self.state == State::UpToDate)?, self.merged.warmup);
-        (now < warm).then_some(warm)
-    }
-
-    /// When time alone changes something of it.
-    pub(super) fn timer(&self) -> Option<Timestamp> {
-        match (&self.state, self.available) {
-            (State::Rolling, _) => self.rolled.map(|rolled| after(rolled, self.merged.progress_deadline)),
-            (State::UpToDate, Some(available)) => Some(after(available, self.merged.warmup)),
-            (State::Pending(_), _) if !self.is_noted => self.seen.map(|(first, _)| after(first, NOTED_AFTER)),
-            _ => None,
-        }
-    }
-
-    /// Whether it must be looked at though nothing was heard of it.
-    pub(super) fn is_due(&self, now: Timestamp) -> bool {
-        self.timer().is_some_and(|timer| timer <= now) || self.remembered().any(|time| time > now)
-    }
-
-    /// What it remembers by our own clock.
-    fn remembered(&self) -> impl Iterator<Item = Timestamp> {
-        let (first, last) = self.seen.unzip();
-        [self.foreign_since, self.rolled, self.available, first, last].into_iter().flatten()
     }
 
     /// What is remembered happened before now, also where the clock was set back.
@@ -328,6 +304,12 @@ impl Track {
             self.progress = view.rollout.progress;
         }
         self.lacked = !found.missing.is_empty() && before.digest == found.snapshot.digest;
+        if view.rollout.progress == Progress::Complete {
+            self.since_complete = Some(BTreeSet::new());
+        }
+        if let Some(stamps) = &mut self.since_complete {
+            stamps.extend(view.rollout.stamp.clone());
+        }
         self.recorded = Some(before);
         self.current = Some(found.snapshot.clone());
         self.want_record(view, by);

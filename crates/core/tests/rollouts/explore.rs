@@ -4,6 +4,7 @@ use immutable_core::workload::Kind;
 use immutable_core::workload::rollout::Replacing;
 use proptest::prelude::*;
 use proptest::sample::select;
+use proptest::test_runner::RngSeed;
 use serde_json::{Value, json};
 
 use crate::model::{Model, Op, Setup};
@@ -124,8 +125,15 @@ fn jumps() -> impl Strategy<Value = Op> {
         .prop_map(|(operator, milliseconds)| Op::Jump { operator, milliseconds })
 }
 
+/// The same cases each time, for a failure to be one of what was changed; PROPTEST_RNG_SEED=7 PROPTEST_CASES=2000 explores others.
+fn config() -> ProptestConfig {
+    let config = ProptestConfig { max_shrink_iters: 20_000, ..ProptestConfig::default() };
+    let rng_seed = if config.rng_seed == RngSeed::Random { RngSeed::Fixed(1) } else { config.rng_seed };
+    ProptestConfig { rng_seed, ..config }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 20_000, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn one_operator_ends_with_every_pod_on_what_is_current(setup in setup(simple(), 1, 2), ops in ops(1)) {

@@ -17,7 +17,7 @@ use crate::replace::record;
 use crate::replace::settings::OnFailure;
 use crate::replace::track::{State, Track, Wanted, Write};
 use crate::replace::waiting::{Reason, Waiting};
-use crate::workload::rollout::Rollout;
+use crate::workload::rollout::{Progress, Rollout};
 use crate::world::{ConfigId, ConfigKey, WorkloadKey, World};
 
 /// How many records are handed out in any second: each raises the generation and is copied to a ReplicaSet.
@@ -253,6 +253,11 @@ impl Planner {
         let Some(found) = &track.found else { return };
         let digest = &found.snapshot.digest;
         let stamp = digest.to_string();
+        // A template that there was before brings back the pods of it that are alive, which may have read something else.
+        let stamps = track.since_complete.as_ref();
+        if rollout.progress != Progress::Complete && stamps.is_none_or(|stamps| stamps.contains(&*stamp)) {
+            cause.returned_since = Some(shared.now);
+        }
         // Who undoes a rollout brings back its stamp and its cause. Written once more they would replace nothing.
         if rollout.stamp.as_deref() == Some(&*stamp) {
             cause.returned_since = cause.returned_since.or(track.differs_since).or(Some(shared.now));
