@@ -41,8 +41,9 @@ pub enum LogFormat {
 /// Starts logging to stderr; `RUST_LOG` says how much, absent means information.
 pub fn start_logging(format: LogFormat) {
     // The client quotes whole answers that it cannot parse, and an answer may be a Secret.
-    let usual = || EnvFilter::new("info,kube=warn,kube_client::client=error");
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| usual());
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,kube=warn"));
+    let quiet = "kube_client::client=error".parse().ok();
+    let filter = quiet.into_iter().fold(filter, EnvFilter::add_directive);
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
         LogFormat::Text => builder

@@ -19,6 +19,7 @@ use serde::Deserialize;
 #[derive(Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Config {
+    #[serde(deserialize_with = "super::lenient::lenient_metadata")]
     metadata: ObjectMeta,
     #[serde(default)]
     data: Option<BTreeMap<String, Option<String>>>,

@@ -130,7 +130,7 @@ impl Lists {
             Some(name) => match self.within(api.get_opt(name)).await {
                 Ok(None) => return Ok(false),
                 Ok(Some(namespace)) => {
-                    let (name, facts) = namespace_facts(namespace);
+                    let (name, facts) = namespace_facts(namespace.metadata);
                     world.apply(Change::Namespace(name, Some(facts)));
                     return Ok(true);
                 }
@@ -139,7 +139,7 @@ impl Lists {
         };
         match namespaces {
             Ok(namespaces) => {
-                for (name, facts) in namespaces.into_iter().map(namespace_facts) {
+                for (name, facts) in namespaces.into_iter().map(|namespace| namespace_facts(namespace.metadata)) {
                     world.apply(Change::Namespace(name, Some(facts)));
                 }
                 Ok(true)

@@ -1,15 +1,11 @@
 //! Our own custom resources and namespaces, as the API server has them.
-
+use crate::api::{API_VERSION, ClusterImmutablePolicy, ImmutableException, ImmutablePolicy};
 use immutable_core::exception::Exception;
 use immutable_core::policy::{Policy, PolicyProblem};
 use immutable_core::world::NamespaceFacts;
-use k8s_openapi::api::core::v1::Namespace;
-use kube::ResourceExt;
-use kube::api::{DynamicObject, PartialObjectMeta};
+use kube::api::{DynamicObject, ObjectMeta};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-
-use crate::api::{API_VERSION, ClusterImmutablePolicy, ImmutableException, ImmutablePolicy};
 
 /// What a stored policy of either kind says, or everything that is wrong with it.
 pub(crate) fn stored_policy(object: &DynamicObject) -> Result<Policy, Vec<String>> {
@@ -54,11 +50,11 @@ fn valid<K: DeserializeOwned, T>(
 }
 
 /// What is kept of a namespace.
-pub(crate) fn namespace_facts(object: PartialObjectMeta<Namespace>) -> (String, NamespaceFacts) {
-    let name = object.name_any();
+pub(crate) fn namespace_facts(metadata: ObjectMeta) -> (String, NamespaceFacts) {
+    let name = metadata.name.unwrap_or_default();
     let facts = NamespaceFacts {
-        terminating: object.metadata.deletion_timestamp.is_some(),
-        labels: object.metadata.labels.unwrap_or_default(),
+        terminating: metadata.deletion_timestamp.is_some(),
+        labels: metadata.labels.unwrap_or_default(),
     };
     (name, facts)
 }

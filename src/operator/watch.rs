@@ -4,7 +4,7 @@ use futures::stream::{BoxStream, StreamExt, select_all};
 use immutable_core::native::{INSTALLATION_LABEL, Installation, MANAGED_BY, NativeKind, Owner};
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::ClusterRole;
-use kube::api::{Api, ApiResource, DynamicObject, PartialObjectMeta};
+use kube::api::{Api, ApiResource, PartialObjectMeta};
 use kube::core::GroupVersionKind;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, watcher};
@@ -12,7 +12,7 @@ use kube::{Client, ResourceExt};
 use prometheus::IntCounter;
 
 use super::cluster::{Change, Event};
-use crate::live::namespace_facts;
+use crate::live::{Lenient, namespace_facts};
 use crate::telemetry::Metrics;
 
 /// How many objects a list asks for at once: it decides the peak of memory at the start.
@@ -22,13 +22,13 @@ pub(super) const PAGE_SIZE: u32 = 100;
 pub(super) fn events(client: &Client, installation: &Installation, metrics: &Metrics) -> BoxStream<'static, Event> {
     let custom = |kind: &str, plural: &str| {
         let gvk = GroupVersionKind::gvk(crate::api::GROUP, "v1alpha1", kind);
-        Api::<DynamicObject>::all_with(client.clone(), &ApiResource::from_gvk_with_plural(&gvk, plural))
+        Api::<Lenient>::all_with(client.clone(), &ApiResource::from_gvk_with_plural(&gvk, plural))
     };
-    let native = |kind: NativeKind| Api::<DynamicObject>::all_with(client.clone(), &native_resource(kind));
+    let native = |kind: NativeKind| Api::<Lenient>::all_with(client.clone(), &native_resource(kind));
     let config = || watcher::Config::default().page_size(PAGE_SIZE);
     let ours =
         || config().labels(&format!("{}={},{INSTALLATION_LABEL}={}", MANAGED_BY.0, MANAGED_BY.1, installation.label()));
-    let namespaces = Api::<PartialObjectMeta<Namespace>>::all(client.clone());
+    let namespaces = Api::<Lenient>::all_with(client.clone(), &ApiResource::erase::<Namespace>(&()));
     let owners = Api::<PartialObjectMeta<ClusterRole>>::all(client.clone());
     let named = config().fields(&format!("metadata.name={}", installation.owner));
     let counted = |kind: &'static str| (kind, metrics.watch_errors(kind));
@@ -37,26 +37,33 @@ pub(super) fn events(client: &Client, installation: &Installation, metrics: &Met
             custom("ClusterImmutablePolicy", "clusterimmutablepolicies"),
             config(),
             counted("ClusterImmutablePolicy"),
-            |object| object,
+            |object: Lenient| object.0,
         )
         .map(Event::ClusterPolicy)
         .boxed(),
-        changes(custom("ImmutablePolicy", "immutablepolicies"), config(), counted("ImmutablePolicy"), |object| object)
-            .map(Event::Policy)
-            .boxed(),
+        changes(
+            custom("ImmutablePolicy", "immutablepolicies"),
+            config(),
+            counted("ImmutablePolicy"),
+            |object: Lenient| object.0,
+        )
+        .map(Event::Policy)
+        .boxed(),
         changes(
             custom("ImmutableException", "immutableexceptions"),
             config(),
             counted("ImmutableException"),
-            |object| object,
+            |object: Lenient| object.0,
         )
         .map(Event::Exception)
         .boxed(),
-        changes(namespaces, config(), counted("Namespace"), namespace_facts).map(Event::Namespace).boxed(),
-        changes(native(NativeKind::Policy), ours(), counted(NativeKind::Policy.name()), |object| object)
+        changes(namespaces, config(), counted("Namespace"), |object| namespace_facts(object.0.metadata))
+            .map(Event::Namespace)
+            .boxed(),
+        changes(native(NativeKind::Policy), ours(), counted(NativeKind::Policy.name()), |object: Lenient| object.0)
             .map(|change| Event::Native(NativeKind::Policy, change))
             .boxed(),
-        changes(native(NativeKind::Binding), ours(), counted(NativeKind::Binding.name()), |object| object)
+        changes(native(NativeKind::Binding), ours(), counted(NativeKind::Binding.name()), |object: Lenient| object.0)
             .map(|change| Event::Native(NativeKind::Binding, change))
             .boxed(),
         owner_changes(owners, named, counted("ClusterRole")).map(Event::Owner).boxed(),

@@ -107,11 +107,6 @@ impl ConfigWatch {
         for kind in ConfigKind::ALL {
             let api: Api<Head> = Api::all_with(client.clone(), &config_resource(kind));
             let config = watcher::Config::default().page_size(PAGE_SIZE);
-            let config = match kind {
-                ConfigKind::ConfigMap => config,
-                // Helm keeps every release of every chart in a Secret, which no pod reads.
-                ConfigKind::Secret => config.fields("type!=helm.sh/release.v1"),
-            };
             let counted = (kind.resource(), metrics.watch_errors(kind.name()));
             let stream = changes(api, config, counted, |head| narrow(head.metadata));
             streams.push(stream.filter_map(move |change| std::future::ready(event(kind, change))).boxed());

@@ -394,7 +394,9 @@ impl Planner {
         match outcome {
             Outcome::Written(version) if *version == *on => {
                 // Nothing was changed: it stands there already, or the API server takes nothing of it.
-                track.record = None;
+                if let Some(record) = track.record.take() {
+                    track.taken_away.note(record, now);
+                }
                 track.write = Write::Idle;
                 if attempt.is_some() {
                     track.fail("the API server stored it and changed nothing", now);

@@ -82,7 +82,9 @@ pub(super) fn served(
         return Served::No(message.to_owned());
     }
     let mut all = dependencies(workload);
-    all.retain(|dependency| merged.kinds.contains(&dependency.kind));
+    // Where no kind counts that is a conflict of policies, and what changes meanwhile waits for its end.
+    let counts = |dependency: &Dependency| merged.kinds.is_empty() || merged.kinds.contains(&dependency.kind);
+    all.retain(counts);
     if all.len() > MOST_OBJECTS {
         return Served::No(too_many(all.len()));
     }
@@ -100,7 +102,7 @@ pub(super) fn served(
             return Served::NotYet(unread);
         }
         all = reloader.dependencies(&all, &InNamespace { world, namespace }, is_chosen);
-        all.retain(|dependency| merged.kinds.contains(&dependency.kind));
+        all.retain(counts);
     }
     if all.len() > MOST_OBJECTS {
         return Served::No(too_many(all.len()));

@@ -35,7 +35,14 @@ impl Model {
         let minute = self.cluster.now.div_euclid(60_000).rem_euclid(30);
         assert!(self.replace.get("windows").is_none() || minute < 10, "outside the window\n{}", self.history);
         let writes = self.operators[operator].writes.iter().map(|write| &write.intent);
-        let mut under_way: BTreeSet<&str> = self.open.iter().map(String::as_str).collect();
+        // What has failed takes no place where the others go on whatever becomes of it.
+        let goes_on = self.replace.get("onFailure").is_some_and(|on_failure| on_failure == "Continue");
+        let has_failed = |uid: &&str| {
+            let workload = self.cluster.workloads.values().find(|workload| workload.uid == **uid);
+            workload.is_some_and(|workload| workload.progress(self.cluster.now) == Progress::Failed)
+        };
+        let open = self.open.iter().map(String::as_str);
+        let mut under_way: BTreeSet<&str> = open.filter(|uid| !(goes_on && has_failed(uid))).collect();
         under_way.extend(writes.filter(|intent| intent.rolls()).map(|intent| intent.target().uid.as_str()));
         let most = self.replace.get("maxConcurrent").and_then(Value::as_u64).unwrap_or(u64::MAX);
         assert!(under_way.len() as u64 <= most, "too many at once: {under_way:?}\n{}", self.history);

@@ -141,6 +141,8 @@ impl Planner {
             match self.verdict(world, &key, rollout, &mut shared) {
                 Err(Some(waiting)) => {
                     soonest(next, waiting.until);
+                    let timer = self.tracks.get(&key).and_then(Track::timer);
+                    soonest(next, timer.filter(|timer| *timer > now));
                     self.wait(key, waiting, now, acts, step);
                 }
                 Err(None) => {}
