@@ -17,6 +17,7 @@ mod keys;
 mod opting;
 mod others;
 mod pace;
+mod records;
 mod references;
 mod refused;
 mod reloader;

@@ -125,7 +125,8 @@ fn jumps() -> impl Strategy<Value = Op> {
         .prop_map(|(operator, milliseconds)| Op::Jump { operator, milliseconds })
 }
 
-/// The same cases each time, for a failure to be one of what was changed; PROPTEST_RNG_SEED=7 PROPTEST_CASES=2000 explores others.
+/// The same cases each time, for a failure to be one of what was changed; `PROPTEST_RNG_SEED=7` explores others, and
+/// `PROPTEST_CASES=2000` more.
 fn config() -> ProptestConfig {
     let config = ProptestConfig { max_shrink_iters: 20_000, ..ProptestConfig::default() };
     let rng_seed = if config.rng_seed == RngSeed::Random { RngSeed::Fixed(1) } else { config.rng_seed };
