@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
-use crate::place::{Place, at_once};
+use crate::place::{Place, at_once, policy};
 use crate::support::{Cluster, GENEROUS, Operator, wait_until};
 use crate::web::{Web, baseline, cause};
 
@@ -80,17 +80,17 @@ async fn a_lost_or_broken_key_replaces_nothing() -> Result<()> {
     })
     .await?;
     place.edit("app", json!({"level": "5"})).await?;
-    let policy = json!({
+    let rule = json!({
         "apiVersion": "immutable.dev/v1alpha1", "kind": "ImmutablePolicy", "metadata": {"name": "rule"},
         "spec": {"enforcement": "Enforce", "rules": {"imageDigest": {}}, "match": {"kinds": ["Pod"]}},
     });
-    place.create(&policy).await?;
+    place.create(&rule).await?;
     let pod = json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "bad"},
         "spec": {"containers": [{"name": "main", "image": "registry.example/web:1"}]},
     });
     wait_until("a denial", GENEROUS, async || place.namespace.rejects(&pod).await).await?;
-    place.delete(&policy).await?;
+    place.delete(&rule).await?;
     let rollouts = place.rollouts().await?;
     ensure!(rollouts.get("deployments/web") == Some(&3), "{rollouts:?}");
 
@@ -102,5 +102,15 @@ async fn a_lost_or_broken_key_replaces_nothing() -> Result<()> {
     place.were_replaced(&expected).await?;
     still.replaced_by(place.edit("still", json!({"level": "3"}))).await?;
     place.were_replaced(&[("deployments/still", 2), ("deployments/web", 3)]).await?;
+
+    // Replaced by another while a change waits: what waits is not forgotten, and nothing else is replaced.
+    place.merge(&policy(&Value::Null), json!({"spec": {"replace": {"settle": "8s"}}})).await?;
+    let before = (web.stored().await?, still.stored().await?);
+    place.edit("app", json!({"level": "6"})).await?;
+    place.quiet().await?;
+    place.merge(&key(), json!({"data": {"key": "YmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmI="}})).await?;
+    web.replaced(&before.0).await?;
+    recorded_anew(&still, &before.1).await?;
+    place.were_replaced(&[("deployments/still", 2), ("deployments/web", 4)]).await?;
     operator.still_runs().await
 }

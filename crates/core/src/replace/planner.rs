@@ -100,14 +100,20 @@ pub struct Planner {
     pub(super) decided: Decided,
     /// The kinds of which everything has been looked at once: what is new from then on was made while somebody looked.
     seen: BTreeSet<WorkloadKind>,
+    /// Those that were to be replaced when another key was taken up, by uid.
+    owed: BTreeMap<WorkloadKey, String>,
     /// Those whose first look waits for something to be read, and whether they were made while somebody looked.
     deferred: BTreeMap<WorkloadKey, Deferred>,
 }
 
 impl Planner {
-    /// Digests by another key cannot be compared with those before: everything is learned anew. `None` while it is not known.
+    /// Digests by another key cannot be compared with those before: everything is learned anew, but for what waits to be
+    /// replaced. `None` while it is not known.
     pub fn use_key(&mut self, key: Option<DigestKey>) {
-        *self = Self { key, ..Self::default() };
+        let mut owed = std::mem::take(&mut self.owed);
+        let pending = self.tracks.iter().filter(|(_, track)| matches!(track.state, State::Pending(_)));
+        owed.extend(pending.map(|(key, track)| ((**key).clone(), track.uid.clone())));
+        *self = Self { key, owed, ..Self::default() };
     }
 
     /// Whether the key of digests is known.
@@ -262,6 +268,9 @@ impl Planner {
         track.dependencies = dependencies;
         track.marked = marked;
         track.adopts |= adopts;
+        if is_new && self.owed.remove(&*key).is_some_and(|uid| uid == object.uid) {
+            (track.owes, track.adopts) = (true, false);
+        }
         track.is_other |= is_other && !is_new;
         match look(&track.dependencies, &key.namespace, world.contents(), digest_key) {
             Err(waiting) => {

@@ -102,6 +102,8 @@ pub(super) struct Track {
     pub overruled: Option<Written>,
     /// Whether something that its pods need was missing at the last look, and it counts as up to date all the same.
     pub lacked: bool,
+    /// Whether its pods are to be replaced though no record says so any more.
+    pub owes: bool,
     /// Whether it reads other objects than at the last look.
     pub is_other: bool,
     /// Whether its waiting has been looked at since it is a long one.
@@ -193,6 +195,7 @@ impl Track {
             adopts: false,
             overruled: None,
             lacked: false,
+            owes: false,
             is_other: false,
             is_noted: false,
         }
@@ -266,6 +269,9 @@ impl Track {
         let other_dependencies = std::mem::take(&mut self.is_other);
         let is_taken_back = self.note_template(view, &found.snapshot.digest.to_string());
         let (mut before, by) = self.resolve(view, &found.snapshot, adopts);
+        if std::mem::take(&mut self.owes) {
+            before = Snapshot::recorded(found.snapshot.digest.of_nothing(), None);
+        }
         let is_first = self.current.is_none();
         if (other_dependencies || is_first)
             && before.digest != found.snapshot.digest
