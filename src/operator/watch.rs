@@ -16,7 +16,7 @@ use crate::live::{Lenient, namespace_facts};
 use crate::telemetry::Metrics;
 
 /// How many objects a list asks for at once: it decides the peak of memory at the start.
-pub(super) const PAGE_SIZE: u32 = 100;
+pub(super) const PAGE_SIZE: u32 = 50;
 
 /// Every watch of the operator, as one stream of events.
 pub(super) fn events(client: &Client, installation: &Installation, metrics: &Metrics) -> BoxStream<'static, Event> {

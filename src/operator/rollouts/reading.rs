@@ -14,7 +14,7 @@ use super::watch::Version;
 use crate::live::read_config;
 
 /// How many are read at once: each takes a connection, and what it may hold.
-const READS_AT_ONCE: usize = 6;
+const READS_AT_ONCE: usize = 4;
 /// How long a read may take; the client's own patience is longer.
 const DEADLINE: Duration = Duration::from_secs(15);
 /// How long a read that failed is put off.

@@ -18,7 +18,7 @@ use crate::operator::watch::changes;
 use crate::telemetry::Metrics;
 
 /// How many a list asks for at once.
-const PAGE_SIZE: u32 = 250;
+const PAGE_SIZE: u32 = 100;
 
 /// Which version of an object there is. There may be many thousands at once, of which most are dropped: a hash of what
 /// names it is enough to tell one from the next.

@@ -11,7 +11,7 @@ use super::tasks::Tasks;
 use crate::operator::write::{WriteError, Writer};
 
 /// How many writes are under way at once.
-const WRITES_AT_ONCE: usize = 12;
+const WRITES_AT_ONCE: usize = 8;
 /// How old what was decided may be when its write begins: windows close and others fail meanwhile.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// How many bytes are kept of what the API server says to a write.
