@@ -10,7 +10,7 @@ demo: ## Shows what the project does on a real API server; KEEP=1 leaves it runn
 	@scripts/demo
 
 # Most tests wait for a control plane: more of them at once than there are cores.
-test: ## Runs every test, the ones against a real control plane too (first run on a machine: about 17 minutes, later 10)
+test: ## Runs every test, the ones against a real control plane too (first run on a machine: about 21 minutes, later 14)
 	@tests/cluster/build >/dev/null
 	@tests/tools/install >/dev/null
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-4} cargo test --workspace --no-fail-fast
