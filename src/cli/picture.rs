@@ -55,6 +55,11 @@ impl Picture {
             world.apply(Change::Exception(exception.id.clone(), Some(Arc::new(exception))));
         }
         unlisted.extend(lists.workloads(&mut world).await?);
+        // Some may be of namespaces that were made after those were listed, whose labels decide, too.
+        let is_known = |namespace: &str| world.namespaces().contains_key(namespace);
+        if !world.objects().all(|(key, _)| is_known(&key.namespace)) {
+            lists.namespaces(&mut world).await?;
+        }
         for Unlisted { kind, why } in &unlisted {
             say(format_args!("error: {kind} cannot be listed: {why}"));
         }

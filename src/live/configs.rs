@@ -11,6 +11,7 @@ use serde::Deserialize;
 /// A ConfigMap without what it holds.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct ConfigMap {
+    #[serde(deserialize_with = "super::served::narrow_metadata")]
     metadata: ObjectMeta,
     #[serde(default)]
     immutable: bool,

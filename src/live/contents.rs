@@ -1,5 +1,6 @@
 //! What ConfigMaps and Secrets hold, read one by one and reduced to keyed digests at once.
 
+use super::dynamic::dynamic_resource;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -10,9 +11,8 @@ use immutable_core::workload::ConfigMarks;
 use immutable_core::world::{ConfigId, ConfigObject, Reading};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::Client;
 use kube::api::{Api, ApiResource, ObjectMeta};
-use kube::core::DynamicResourceScope;
-use kube::{Client, Resource};
 use serde::Deserialize;
 
 /// A ConfigMap or Secret as it travels. Values stay as they are written: what is base64 is not decoded.
@@ -35,34 +35,7 @@ impl fmt::Debug for Config {
     }
 }
 
-impl Resource for Config {
-    type DynamicType = ApiResource;
-    type Scope = DynamicResourceScope;
-
-    fn kind(resource: &ApiResource) -> std::borrow::Cow<'_, str> {
-        resource.kind.as_str().into()
-    }
-
-    fn group(resource: &ApiResource) -> std::borrow::Cow<'_, str> {
-        resource.group.as_str().into()
-    }
-
-    fn version(resource: &ApiResource) -> std::borrow::Cow<'_, str> {
-        resource.version.as_str().into()
-    }
-
-    fn plural(resource: &ApiResource) -> std::borrow::Cow<'_, str> {
-        resource.plural.as_str().into()
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
-}
+dynamic_resource!(Config, metadata);
 
 /// How the API server serves a kind.
 pub(crate) fn config_resource(kind: ConfigKind) -> ApiResource {

@@ -13,12 +13,13 @@ use immutable_core::rules::ConfigKind;
 use immutable_core::workload::{CustomWorkload, Kind, WorkloadKind};
 use immutable_core::world::{Change, World};
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{Api, ApiResource, DynamicObject, ListParams, PartialObjectMeta};
+use kube::api::{Api, ApiResource, DynamicObject, ListParams};
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
 use super::{
-    CONFIG_PAGE_SIZE, ConfigMap, RawObject, Served, config_fact, namespace_facts, stored_exception, stored_policy,
+    CONFIG_PAGE_SIZE, ConfigMap, Lenient, RawObject, Served, config_fact, namespace_facts, stored_exception,
+    stored_policy,
 };
 use crate::api::{ClusterImmutablePolicy, ImmutableException, ImmutablePolicy};
 
@@ -103,7 +104,7 @@ impl Lists {
     /// # Errors
     /// The API server does not answer, or refuses.
     pub(crate) async fn policy(&self, id: &PolicyId) -> anyhow::Result<Option<Result<Policy, Vec<String>>>> {
-        let api: Api<DynamicObject> = match &id.namespace {
+        let api: Api<Lenient> = match &id.namespace {
             Some(namespace) => {
                 let resource = ApiResource::erase::<ImmutablePolicy>(&());
                 Api::namespaced_with(self.client.clone(), namespace, &resource)
@@ -111,7 +112,7 @@ impl Lists {
             None => Api::all_with(self.client.clone(), &ApiResource::erase::<ClusterImmutablePolicy>(&())),
         };
         match self.within(api.get_opt(&id.name)).await {
-            Ok(got) => Ok(got.map(|object| stored_policy(&object))),
+            Ok(got) => Ok(got.map(|Lenient(object)| stored_policy(&object))),
             Err(ListError::NotServed) => Ok(None),
             Err(ListError::Refused(why)) => Err(anyhow::anyhow!("{why}")),
             Err(ListError::NoAnswer(error)) => Err(error),
@@ -124,13 +125,13 @@ impl Lists {
     /// # Errors
     /// The API server does not answer.
     pub(crate) async fn namespaces(&self, world: &mut World) -> anyhow::Result<bool> {
-        let api: Api<PartialObjectMeta<Namespace>> = Api::all(self.client.clone());
+        let api: Api<Lenient> = Api::all_with(self.client.clone(), &ApiResource::erase::<Namespace>(&()));
         let namespaces = match &self.namespace {
             None => self.list(&api, PAGE_SIZE, |namespace| namespace).await,
             Some(name) => match self.within(api.get_opt(name)).await {
                 Ok(None) => return Ok(false),
                 Ok(Some(namespace)) => {
-                    let (name, facts) = namespace_facts(namespace.metadata);
+                    let (name, facts) = namespace_facts(namespace.0.metadata);
                     world.apply(Change::Namespace(name, Some(facts)));
                     return Ok(true);
                 }
@@ -139,7 +140,7 @@ impl Lists {
         };
         match namespaces {
             Ok(namespaces) => {
-                for (name, facts) in namespaces.into_iter().map(|namespace| namespace_facts(namespace.metadata)) {
+                for (name, facts) in namespaces.into_iter().map(|namespace| namespace_facts(namespace.0.metadata)) {
                     world.apply(Change::Namespace(name, Some(facts)));
                 }
                 Ok(true)
@@ -255,7 +256,7 @@ impl Lists {
 
     async fn stored<T>(
         &self,
-        api: Api<DynamicObject>,
+        api: Api<Lenient>,
         resource: &ApiResource,
         read: impl Fn(&DynamicObject) -> Result<T, Vec<String>>,
         stored: &mut Stored<T>,
@@ -264,7 +265,8 @@ impl Lists {
             Some(namespace) => format!("{} {namespace}/{}", resource.kind, object.name_any()),
             None => format!("{} {}", resource.kind, object.name_any()),
         };
-        match self.list(&api, PAGE_SIZE, |object| read(&object).map_err(|problems| (named(&object), problems))).await {
+        let read = |Lenient(object)| read(&object).map_err(|problems| (named(&object), problems));
+        match self.list(&api, PAGE_SIZE, read).await {
             Ok(all) => stored.all.extend(all),
             // Nobody has installed the operator.
             Err(ListError::NotServed) => {}

@@ -1,12 +1,9 @@
 //! Objects whose managedFields anybody may have written: the API server keeps times there that no clock shows, and one
 //! object that cannot be read would stop the watch of all.
 
-use std::borrow::Cow;
-
+use super::dynamic::dynamic_resource;
 use jiff::Timestamp;
-use kube::Resource;
-use kube::api::{ApiResource, DynamicObject, ObjectMeta};
-use kube::core::DynamicResourceScope;
+use kube::api::{DynamicObject, ObjectMeta};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -25,34 +22,7 @@ impl<'de> Deserialize<'de> for Lenient {
     }
 }
 
-impl Resource for Lenient {
-    type DynamicType = ApiResource;
-    type Scope = DynamicResourceScope;
-
-    fn kind(resource: &ApiResource) -> Cow<'_, str> {
-        resource.kind.as_str().into()
-    }
-
-    fn group(resource: &ApiResource) -> Cow<'_, str> {
-        resource.group.as_str().into()
-    }
-
-    fn version(resource: &ApiResource) -> Cow<'_, str> {
-        resource.version.as_str().into()
-    }
-
-    fn plural(resource: &ApiResource) -> Cow<'_, str> {
-        resource.plural.as_str().into()
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.0.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.0.metadata
-    }
-}
+dynamic_resource!(Lenient, 0.metadata);
 
 /// Metadata with its managedFields, but for times that are none.
 pub(crate) fn lenient_metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {

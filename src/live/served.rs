@@ -1,5 +1,6 @@
 //! Every kind that carries pods, as the API server serves it, and what is kept of its objects.
 
+use super::dynamic::dynamic_resource;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,9 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use immutable_core::workload::{CustomWorkload, Kind, PodFacts, Rollout, Workload, WorkloadKind};
 use immutable_core::world::{Content, Object, WorkloadKey};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::Resource;
 use kube::api::{ApiResource, ObjectMeta};
-use kube::core::{DynamicResourceScope, GroupVersionKind};
+use kube::core::GroupVersionKind;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -57,34 +57,7 @@ pub(crate) fn narrow_metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Res
     })
 }
 
-impl Resource for RawObject {
-    type DynamicType = ApiResource;
-    type Scope = DynamicResourceScope;
-
-    fn kind(resource: &ApiResource) -> std::borrow::Cow<'_, str> {
-        resource.kind.as_str().into()
-    }
-
-    fn group(resource: &ApiResource) -> std::borrow::Cow<'_, str> {
-        resource.group.as_str().into()
-    }
-
-    fn version(resource: &ApiResource) -> std::borrow::Cow<'_, str> {
-        resource.version.as_str().into()
-    }
-
-    fn plural(resource: &ApiResource) -> std::borrow::Cow<'_, str> {
-        resource.plural.as_str().into()
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
-}
+dynamic_resource!(RawObject, metadata);
 
 /// A kind that carries pods.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,18 +1,16 @@
 //! Watches of ConfigMaps and Secrets: of their metadata alone, of which the version is kept until it is read.
 
-use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use futures::stream::{BoxStream, SelectAll, StreamExt};
 use immutable_core::rules::ConfigKind;
 use immutable_core::world::{ConfigId, ConfigKey};
-use kube::api::{Api, ApiResource, ObjectMeta};
-use kube::core::DynamicResourceScope;
+use kube::Client;
+use kube::api::{Api, ObjectMeta};
 use kube::runtime::watcher;
-use kube::{Client, Resource};
 use serde::Deserialize;
 
-use crate::live::config_resource;
+use crate::live::{config_resource, dynamic_resource};
 use crate::operator::cluster::Change;
 use crate::operator::watch::changes;
 use crate::telemetry::Metrics;
@@ -63,38 +61,7 @@ struct Head {
     metadata: ObjectMeta,
 }
 
-impl Resource for Head {
-    type DynamicType = ApiResource;
-    type Scope = DynamicResourceScope;
-
-    fn metadata_api() -> bool {
-        true
-    }
-
-    fn kind(resource: &ApiResource) -> Cow<'_, str> {
-        resource.kind.as_str().into()
-    }
-
-    fn group(resource: &ApiResource) -> Cow<'_, str> {
-        resource.group.as_str().into()
-    }
-
-    fn version(resource: &ApiResource) -> Cow<'_, str> {
-        resource.version.as_str().into()
-    }
-
-    fn plural(resource: &ApiResource) -> Cow<'_, str> {
-        resource.plural.as_str().into()
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
-}
+dynamic_resource!(Head, metadata, metadata_api = true);
 
 /// Both watches.
 pub(super) struct ConfigWatch {
